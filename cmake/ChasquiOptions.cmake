@@ -16,7 +16,9 @@ set(CMAKE_C_FLAGS_RELEASE "-O2 -g") # assertions stay: our own state being wrong
 
 add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64)
 add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Werror -fno-omit-frame-pointer -fstack-protector-strong)
-add_compile_options(-Wno-format-truncation) # log texts are cut on purpose; other lengths are checked
+if(CMAKE_C_COMPILER_ID STREQUAL GNU)
+  add_compile_options(-Wno-format-truncation) # log texts are cut on purpose; other lengths are checked
+endif()
 add_compile_options(-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
 if(CMAKE_BUILD_TYPE STREQUAL Release)
   add_compile_definitions(_FORTIFY_SOURCE=2)

@@ -21,12 +21,12 @@ struct mailstore;
  * that holds a state machine in memory, and one that fails on purpose. */
 struct mailstore_call {
     uint64_t account;
-    uint32_t method;         /* enum Method of proto/mail.proto */
-    bool command;            /* changes state: may be sent again only under the same request id */
-    struct cq_slice message; /* an encoded Call */
+    uint32_t method;            /* enum Method of proto/mail.proto */
+    bool command;               /* changes state: may be sent again only under the same request id */
+    struct cq_slice message;    /* an encoded Call */
     const struct cq_slice *raw; /* what follows the message, in raw_count slices */
     size_t raw_count;
-    uint64_t deadline_us;    /* monotonic */
+    uint64_t deadline_us; /* monotonic */
 };
 struct mailstore_answer {
     struct cq_slice message; /* an encoded Answer, or empty */
@@ -58,7 +58,15 @@ struct mailstore_account {
 
 enum mail_flag { MAIL_SEEN = 1, MAIL_ANSWERED = 2, MAIL_FLAGGED = 4, MAIL_DELETED = 8, MAIL_DRAFT = 16 };
 #define MAIL_FLAGS_ALL 31u
-enum mail_use { MAIL_USE_NONE, MAIL_USE_ARCHIVE, MAIL_USE_DRAFTS, MAIL_USE_JUNK, MAIL_USE_SENT, MAIL_USE_TRASH, MAIL_USE_INBOX };
+enum mail_use {
+    MAIL_USE_NONE,
+    MAIL_USE_ARCHIVE,
+    MAIL_USE_DRAFTS,
+    MAIL_USE_JUNK,
+    MAIL_USE_SENT,
+    MAIL_USE_TRASH,
+    MAIL_USE_INBOX
+};
 
 struct mail_limits {
     uint64_t directory_version;
@@ -124,7 +132,8 @@ enum cq_rc mailstore_open(struct mailstore *, struct mailstore_account *, uint64
 enum cq_rc mailstore_claim_recent(struct mailstore *, struct mailstore_account *, uint64_t mailbox, uint32_t *from_r,
                                   uint32_t *to_r, struct cq_err *err);
 
-/* A message to store. The octets are `octets` (octet_count slices, at most MAIL_INLINE_MAX together), or were staged. */
+/* A message to store. The octets are `octets` (octet_count slices, at most MAIL_INLINE_MAX together), or were staged.
+ */
 #define MAIL_INLINE_MAX (512u << 10)
 #define MAIL_STAGE_PIECE_MAX (512u << 10)
 struct mail_stage {
@@ -202,7 +211,8 @@ enum cq_rc mailstore_expunge(struct mailstore *, struct mailstore_account *, uin
                              const struct uidset *uids, struct cq_pool *, struct uidset *expunged_r,
                              struct cq_err *err);
 
-/* Records of a set, in batches: call again from *next_uid_r on until it is 0. `records`: walk with fetch_record_next(). */
+/* Records of a set, in batches: call again from *next_uid_r on until it is 0. `records`: walk with fetch_record_next().
+ */
 struct mail_records {
     struct cq_slice records;
     struct cq_slice *keywords; /* the mailbox's keyword table */
@@ -224,7 +234,8 @@ struct mail_changes {
 enum cq_rc mailstore_changes(struct mailstore *, struct mailstore_account *, uint64_t mailbox, uint64_t since_modseq,
                              struct cq_pool *, struct mail_changes *changes_r, struct cq_err *err);
 
-/* Octets [offset, offset + length) of a message, cut to what there is; at most 1 MiB a call. Checksums were verified. */
+/* Octets [offset, offset + length) of a message, cut to what there is; at most 1 MiB a call. Checksums were verified.
+ */
 enum cq_rc mailstore_read_body(struct mailstore *, struct mailstore_account *, uint64_t email, uint64_t offset,
                                uint32_t length, struct cq_pool *, struct cq_slice *octets_r, struct cq_err *err);
 

@@ -1,0 +1,35 @@
+/* What a message may make us do. A message over a limit is stored and served whole all the same: what passes the
+ * limit is kept opaque (an octet-stream part, a field that is not looked into), never lost. Settings may lower these
+ * numbers, never raise them: mail_parse_limits_clamp. */
+#ifndef MAIL_PARSE_LIMITS_H
+#define MAIL_PARSE_LIMITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* X(field, type, greatest and default value, what happens to what passes it) */
+#define MAIL_PARSE_LIMITS(X)                                                                                           \
+    X(depth, uint32_t, 100, "nested multiparts and messages; a deeper one is an octet-stream")                         \
+    X(parts, uint32_t, 10000, "parts of one message; the multipart that holds the next one ends as an octet-stream")   \
+    X(field_octets, size_t, 1u << 20, "one header field; the rest of it is not looked into")                           \
+    X(header_octets, size_t, 50u << 20, "header fields kept in memory, all parts together; later fields are not")      \
+    X(fields, uint32_t, 1000, "fields that we look into, for each part; later fields are not looked into")             \
+    X(params, uint32_t, 100, "parameters of a Content-Type or Content-Disposition; later ones are ignored")            \
+    X(addresses, uint32_t, 10000, "addresses of one ENVELOPE list; later ones are left out")                           \
+    X(references, uint32_t, 100, "message ids kept of References: the first and the last ones")
+
+struct mail_parse_limits {
+#define MAIL_PARSE_LIMITS_FIELD(field, type, value, text) type field;
+    MAIL_PARSE_LIMITS(MAIL_PARSE_LIMITS_FIELD)
+#undef MAIL_PARSE_LIMITS_FIELD
+};
+
+/* The greatest values, which are the defaults. */
+struct mail_parse_limits mail_parse_limits_default(void);
+
+/* Zeros become defaults, larger values the greatest. NULL is the default. */
+struct mail_parse_limits mail_parse_limits_clamp(const struct mail_parse_limits *wanted);
+
+#define MAIL_BOUNDARY_MAX 512 /* octets; RFC 2046 5.1.1 says 70; a longer one makes its multipart an octet-stream */
+
+#endif

@@ -1,0 +1,33 @@
+/* ENVELOPE and BODYSTRUCTURE in IMAP syntax (RFC 3501 7.4.2, RFC 9051 7.5.2), from a finished index. The builder of the
+ * summary calls these; sessions read the summary.
+ *
+ * utf8 false: only ASCII, for sessions without UTF8=ACCEPT: raw 8-bit text becomes RFC 2047 words (names, subjects) or
+ * RFC 2231 values (parameters); an address with an 8-bit local part or domain becomes the mailbox "" at
+ * "internationalized-address.invalid", its text moves into the name (RFC 6858). utf8 true: UTF-8 in quoted strings (RFC
+ * 9755). Encoded words of the message itself are never decoded. NULs are left out. */
+#ifndef MAIL_RENDER_H
+#define MAIL_RENDER_H
+
+#include "mail/mail_index.h"
+
+/* Strings longer than this are literals; so are those with CR or LF, or with 8-bit octets when not utf8. */
+#define MAIL_QUOTED_MAX 1000
+
+void mail_imap_string(struct cq_slice text, struct cq_buf *out);      /* "..." or {n}CRLF... */
+void mail_imap_utf8_string(struct cq_slice utf8, struct cq_buf *out); /* the same with UTF-8 inside quotes */
+
+/* The ENVELOPE of a message part, with its parentheses. When it would be longer than max octets, addresses, then
+ * subjects and ids, are left out; *cut_r then becomes true (otherwise untouched). max >= MAIL_ENVELOPE_MIN. */
+#define MAIL_ENVELOPE_MIN 4096
+void mail_render_envelope(const struct mail_index *index, const struct mail_part *message, bool utf8, size_t max,
+                          struct cq_buf *out, bool *cut_r);
+
+/* The message's BODYSTRUCTURE. BODY is the same text without the ranges of extension data that are appended to `cuts`
+ * as pairs of varints (octets kept since the last range, octets left out). False, with `out` not to be used, when it
+ * would be longer than out's maximum. */
+bool mail_render_structure(const struct mail_index *index, bool utf8, struct cq_buf *out, struct cq_buf *cuts);
+
+/* What is shown instead of a structure that is over a limit: an octet-stream of that many octets. */
+void mail_render_opaque(uint64_t octets, struct cq_buf *out, struct cq_buf *cuts);
+
+#endif

@@ -56,6 +56,10 @@ struct machine_ops {
     void (*effects_written)(struct machine *machine, struct machine_effects *effects);
     /* The digest of all replicated records at the applied index, kept up to date by apply (16 bytes). */
     void (*digest)(const struct machine *machine, uint8_t digest_r[static 16]);
+    /* CQ_OK, or why this replica must stop hosting the group: CQ_E_CORRUPT or CQ_E_IO (its store failed it),
+     * CQ_E_VERSION (the group's finalized version is newer than this build). From then on apply changes nothing,
+     * applied() stands still and effects_take() gives NULL; the process and its other groups go on. */
+    enum cq_rc (*health)(const struct machine *machine);
     void (*close)(struct machine *machine);
 };
 

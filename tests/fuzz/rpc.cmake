@@ -1,0 +1,1 @@
+chasqui_fuzz_target(rpc_frame DEPS cq_rpc)

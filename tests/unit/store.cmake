@@ -1,0 +1,1 @@
+chasqui_unit_test(store/store_mem SOURCES ${CMAKE_CURRENT_LIST_DIR}/store/store_suite.c DEPS cq_store)

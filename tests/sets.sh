@@ -1,0 +1,32 @@
+# What the sets share; sourced, not run.
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$top" || exit 1
+jobs=${CHASQUI_JOBS:-$(nproc)}
+
+# build PRESET [TARGET...]: configures and builds quietly; shows the errors when it fails.
+build() {
+    local preset=$1 log
+    shift
+    mkdir -p build/tests
+    log=build/tests/build-$preset.log
+    if ! { cmake --preset "$preset" && cmake --build --preset "$preset" -j "$jobs" ${1:+--target "$@"}; } >"$log" 2>&1; then
+        grep -E -A8 'error|FAILED|CMake Error' "$log" | head -n 60
+        echo "the $preset build failed; all of it is in $log"
+        echo "0 passed, 1 failed"
+        exit 1
+    fi
+}
+
+# run_ctest PRESET ARGS...: runs ctest and ends with the counting line.
+run_ctest() {
+    local preset=$1 out total failed
+    shift
+    out=build/tests/ctest-$preset.log
+    ctest --test-dir "build/$preset" -j "$jobs" --output-on-failure "$@" >"$out" 2>&1
+    local rc=$?
+    total=$(sed -nE 's/.* tests failed out of ([0-9]+)$/\1/p' "$out" | tail -n 1)
+    failed=$(sed -nE 's/^[0-9]+% tests passed, ([0-9]+) tests? failed out of [0-9]+$/\1/p' "$out" | tail -n 1)
+    [ "$rc" -eq 0 ] || tail -n 80 "$out"
+    echo "$((${total:-0} - ${failed:-0})) passed, ${failed:-1} failed"
+    return $rc
+}

@@ -1,0 +1,92 @@
+"""Runs the stories against clusters of real processes. See tests/cluster/run --help."""
+
+import argparse
+import os
+import sys
+import time
+import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+
+import story_kills
+import story_others
+from cluster import Cluster, Tally
+
+
+class StoryCluster(Cluster):
+    def wait_ready(self, seconds=90):
+        end = time.monotonic() + seconds
+        for name, process in self.processes.items():
+            while True:
+                try:
+                    with urllib.request.urlopen(f"http://{process['admin']}/readyz", timeout=2) as answer:
+                        if answer.status == 200:
+                            break
+                except OSError:
+                    pass
+                if time.monotonic() > end:
+                    raise RuntimeError(f"{name} is not ready after {seconds} s")
+                time.sleep(0.1)
+
+    def shards(self):
+        return self.ctl_json("shard", "list")
+
+    def leader_of(self, address):
+        account = self.ctl_json("account", "show", address)
+        shard = next(s for s in self.shards() if s["shard"] == account["shard"])
+        return self.name_of_node(shard["leader"])
+
+    def name_of_node(self, node):
+        return next(n for n, p in self.processes.items() if p["role"] == "storage-node" and p["node"] == node)
+
+    def digests(self, seconds=30):
+        """group -> node -> digest at one applied index, once all replicas have applied the same."""
+        end = time.monotonic() + seconds
+        while True:
+            rows = self.ctl_json("shard", "replicas")
+            groups = {}
+            for row in rows:
+                groups.setdefault(row["shard"], {})[row["node"]] = (row["applied"], row["digest"])
+            level = all(len({applied for applied, _ in nodes.values()}) == 1 for nodes in groups.values())
+            if level or time.monotonic() > end:
+                return groups
+            time.sleep(0.3)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tests/cluster/run", description=__doc__)
+    parser.add_argument("build_dir")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--operations", type=int, default=20000)
+    parser.add_argument("--seconds", type=int, default=900, help="at most this long for the kills")
+    parser.add_argument("--settle", type=float, default=12, help="seconds until every unknown outcome has settled")
+    parser.add_argument("--messages", type=int, default=100000, help="of the large mailbox")
+    parser.add_argument("--only", action="append", help="run this story (may be repeated)")
+    parser.add_argument("--keep", action="store_true", help="keep the cluster's folder")
+    options = parser.parse_args()
+
+    stories = {"kills": story_kills.story, **story_others.STORIES}
+    unknown = set(options.only or []) - set(stories)
+    if unknown:
+        parser.error(f"no story {', '.join(unknown)}; there are {', '.join(stories)}")
+    tally = Tally()
+    cluster = StoryCluster(options.build_dir)
+    try:
+        for name, story in stories.items():
+            if options.only and name not in options.only:
+                continue
+            print(f"-- {story.__doc__.strip().splitlines()[0]}", flush=True)
+            began = time.monotonic()
+            try:
+                story(cluster, tally, options)
+            except Exception as e:
+                tally.check(name, False, repr(e))
+                cluster.show_logs()
+            print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
+    finally:
+        cluster.stop(keep=options.keep)
+    return tally.close()
+
+
+sys.exit(main())

@@ -1,0 +1,110 @@
+"""A cluster for tests: started by deploy/quickstart in a folder and a port block of its own, its
+processes killed, paused and started again by name. Everything is ended by pid at the end."""
+
+import json
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import tempfile
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class Cluster:
+    def __init__(self, build_dir):
+        self.build_dir = os.path.abspath(build_dir)
+        self.dir = tempfile.mkdtemp(prefix="chasqui-test.")
+        self.quickstart("--base-port", "auto", timeout=180)
+        self.refresh()
+
+    def quickstart(self, *args, timeout=60):
+        command = [os.path.join(TOP, "deploy/quickstart"), "--dir", self.dir, "--build-dir", self.build_dir, *args]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, timeout=timeout)
+        if done.returncode != 0:
+            self.show_logs()
+            raise RuntimeError(f"{' '.join(args)}: {done.stderr[-2000:]}")
+        return done.stdout
+
+    def refresh(self):
+        self.status = json.loads(self.quickstart("--status", "--json"))
+        self.processes = {p["name"]: p for p in self.status["processes"]}
+
+    def names(self, role):
+        return sorted(n for n, p in self.processes.items() if p["role"] == role)
+
+    def signal(self, name, number):
+        pid = int(open(os.path.join(self.dir, "run", name + ".pid")).read())
+        os.kill(pid, number)
+        return pid
+
+    def kill(self, name):
+        """kill -9, and wait until the process is gone."""
+        pid = self.signal(name, signal.SIGKILL)
+        for _ in range(500):
+            if not os.path.exists(f"/proc/{pid}") or open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] == "Z":
+                return
+            time.sleep(0.01)
+        raise RuntimeError(f"{name} survived kill -9")
+
+    def start(self, name):
+        self.quickstart("--start", name)
+
+    def port(self, protocol, front_end):
+        """The port of `protocol` at front-end 0 or 1."""
+        return self.status["endpoints"][protocol][front_end]["port"]
+
+    def tls(self):
+        return ssl.create_default_context(cafile=self.status["ca"])
+
+    def ctl(self, *args, stdin=None, timeout=60):
+        command = [os.path.join(self.status["bin"], "chasquictl"), "--config", self.status["ctl_config"], *args]
+        done = subprocess.run(command, input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout)
+        if done.returncode != 0:
+            raise RuntimeError(f"chasquictl {' '.join(args)}: {done.stderr[-1000:]}")
+        return done.stdout
+
+    def ctl_json(self, *args):
+        return json.loads(self.ctl("-o", "json", *args))
+
+    def add_account(self, address, password):
+        self.ctl("account", "add", address, "--password-stdin", stdin=password + "\n")
+
+    def show_logs(self, lines=30):
+        for path in sorted(os.listdir(os.path.join(self.dir, "logs"))) if os.path.isdir(self.dir + "/logs") else []:
+            print(f"-- {path}")
+            with open(os.path.join(self.dir, "logs", path), errors="replace") as f:
+                print("".join(f.readlines()[-lines:]))
+
+    def stop(self, keep=False):
+        try:
+            self.quickstart("--stop", timeout=120)
+        finally:
+            if keep:
+                print(f"kept: {self.dir}")
+            else:
+                shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Tally:
+    """Counts checks and prints the closing line."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def check(self, name, ok, detail=""):
+        if ok:
+            self.passed += 1
+            print(f"ok      {name}", flush=True)
+        else:
+            self.failed += 1
+            print(f"FAILED  {name}: {detail}", flush=True)
+        return ok
+
+    def close(self):
+        print(f"{self.passed} passed, {self.failed} failed", flush=True)
+        return 0 if self.failed == 0 else 1

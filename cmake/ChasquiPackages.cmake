@@ -8,7 +8,7 @@ function(chasqui_pkg name module)
 endfunction()
 
 chasqui_pkg(openssl "openssl>=3.0")
-chasqui_pkg(libfyaml libfyaml)
+chasqui_pkg(yaml yaml-0.1)
 chasqui_pkg(microhttpd libmicrohttpd)
 chasqui_pkg(jansson jansson)
 chasqui_pkg(sodium libsodium)

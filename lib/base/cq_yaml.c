@@ -1,10 +1,12 @@
 #include "base/cq_yaml.h"
 
 #include "base/cq_assert.h"
+#include "base/cq_text.h"
 
-#include <libfyaml.h>
+#include <yaml.h>
 
-/* libfyaml's events, put together with an explicit stack. */
+/* libyaml's events, put together with an explicit stack. (libfyaml 0.7.12 hangs on "%\xd2" and leaks on bad flow maps.)
+ */
 struct builder {
     const char *name;
     struct cq_pool *pool;
@@ -71,17 +73,16 @@ static enum cq_rc add_node(struct builder *b, struct cq_yaml *node)
     return CQ_OK;
 }
 
-static enum cq_rc on_scalar(struct builder *b, struct fy_token *token)
+static enum cq_rc on_scalar(struct builder *b, const yaml_event_t *event)
 {
-    size_t len = 0;
-    const char *text = token ? fy_token_get_text(token, &len) : "";
+    struct cq_slice text = cq_slice_of(event->data.scalar.value, event->data.scalar.length);
     if (wants_key(b))
-        return take_key(b, cq_slice_of(text, len));
+        return take_key(b, text);
     struct cq_yaml *node = cq_pool_new_of(b->pool, struct cq_yaml);
     node->kind = CQ_YAML_SCALAR;
     node->line = b->line;
-    node->text = cq_pool_slice(b->pool, cq_slice_of(text, len));
-    node->plain = !token || fy_token_scalar_style(token) == FYSS_PLAIN;
+    node->text = cq_pool_slice(b->pool, text);
+    node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     return add_node(b, node);
 }
 
@@ -100,77 +101,91 @@ static enum cq_rc on_open(struct builder *b, enum cq_yaml_kind kind)
     return rc;
 }
 
-static enum cq_rc on_event(struct builder *b, struct fy_event *event)
+static bool has_anchor_or_tag(const yaml_event_t *event)
 {
-    struct fy_token *token = fy_event_get_token(event);
-    const struct fy_mark *mark = token ? fy_token_start_mark(token) : NULL;
-    if (mark)
-        b->line = (unsigned)mark->line + 1;
-    if (event->type == FYET_ALIAS || fy_event_get_anchor_token(event) || fy_event_get_tag_token(event))
+    switch (event->type) {
+    case YAML_ALIAS_EVENT:
+        return true;
+    case YAML_SCALAR_EVENT:
+        return event->data.scalar.anchor || event->data.scalar.tag;
+    case YAML_SEQUENCE_START_EVENT:
+        return event->data.sequence_start.anchor || event->data.sequence_start.tag;
+    case YAML_MAPPING_START_EVENT:
+        return event->data.mapping_start.anchor || event->data.mapping_start.tag;
+    default:
+        return false;
+    }
+}
+
+static enum cq_rc on_event(struct builder *b, const yaml_event_t *event)
+{
+    b->line = (unsigned)event->start_mark.line + 1;
+    if (has_anchor_or_tag(event))
         return YAML_FAIL(b, "anchors (&), aliases (*) and tags (!) are not read here");
     switch (event->type) {
-    case FYET_DOCUMENT_START:
+    case YAML_DOCUMENT_START_EVENT:
         return b->root ? YAML_FAIL(b, "a second document; one is read") : CQ_OK;
-    case FYET_MAPPING_START:
+    case YAML_MAPPING_START_EVENT:
         return on_open(b, CQ_YAML_MAP);
-    case FYET_SEQUENCE_START:
+    case YAML_SEQUENCE_START_EVENT:
         return on_open(b, CQ_YAML_LIST);
-    case FYET_MAPPING_END:
-    case FYET_SEQUENCE_END:
+    case YAML_MAPPING_END_EVENT:
+    case YAML_SEQUENCE_END_EVENT:
         b->depth--;
         return CQ_OK;
-    case FYET_SCALAR:
-        return on_scalar(b, event->scalar.value);
+    case YAML_SCALAR_EVENT:
+        return on_scalar(b, event);
     default:
         return CQ_OK;
     }
 }
 
-/* libfyaml's own complaint, with its position. */
-static enum cq_rc syntax_error(struct builder *b, struct fy_diag *diag)
+static enum cq_rc run_parser(struct builder *b, yaml_parser_t *parser)
 {
-    void *prev = NULL;
-    struct fy_diag_error *first = fy_diag_errors_iterate(diag, &prev);
-    if (!first)
-        return YAML_FAIL(b, "not YAML");
-    b->line = (unsigned)first->line;
-    return YAML_FAIL(b, "not YAML: %s", first->msg);
+    yaml_event_type_t type = YAML_NO_EVENT;
+    while (type != YAML_STREAM_END_EVENT) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(parser, &event)) {
+            b->line = (unsigned)parser->problem_mark.line + 1;
+            return YAML_FAIL(b, "not YAML: %s", parser->problem ? parser->problem : "unreadable");
+        }
+        type = event.type;
+        enum cq_rc rc = on_event(b, &event);
+        yaml_event_delete(&event);
+        if (rc != CQ_OK)
+            return rc;
+    }
+    return CQ_OK;
 }
 
-static enum cq_rc run_parser(struct builder *b, struct fy_parser *parser, struct fy_diag *diag)
+/* libyaml would also take UTF-16 and directives (%YAML, %TAG): settings need neither. */
+static enum cq_rc check_text(struct builder *b, struct cq_slice text)
 {
-    struct fy_event *event;
-    enum cq_rc rc = CQ_OK;
-    while (rc == CQ_OK && (event = fy_parser_parse(parser))) {
-        rc = on_event(b, event);
-        fy_parser_event_free(parser, event);
+    for (b->line = 1; text.len; b->line++) {
+        struct cq_slice line = cq_slice_cut(&text, '\n');
+        if (line.len && line.data[0] == '%')
+            return YAML_FAIL(b, "directives (%%) are not read here");
+        if (!cq_utf8_valid(line) || cq_slice_find(line, '\0') < line.len)
+            return YAML_FAIL(b, "has bytes that are not UTF-8, or a NUL");
     }
-    if (rc == CQ_OK && fy_diag_got_error(diag))
-        rc = syntax_error(b, diag);
-    return rc;
+    b->line = 1;
+    return CQ_OK;
 }
 
 enum cq_rc cq_yaml_parse(const char *name, struct cq_slice text, struct cq_pool *pool, struct cq_yaml **root_r,
                          struct cq_err *err)
 {
     struct builder b = {.name = name, .pool = pool, .err = err, .line = 1};
-    struct fy_diag_cfg diag_config;
-    fy_diag_cfg_default(&diag_config);
-    diag_config.fp = NULL;
-    struct fy_diag *diag = fy_diag_create(&diag_config);
-    CQ_ASSERT(diag);
-    fy_diag_set_collect_errors(diag, true);
-    const struct fy_parse_cfg config = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG, .diag = diag};
-    struct fy_parser *parser = fy_parser_create(&config);
-    CQ_ASSERT(parser);
-    enum cq_rc rc = CQ_OK;
+    yaml_parser_t parser;
     *root_r = NULL;
-    if (memchr(text.len ? text.data : (const uint8_t *)"", 0, text.len))
-        rc = YAML_FAIL(&b, "has a NUL byte");
-    else if (text.len && fy_parser_set_string(parser, (const char *)text.data, text.len) == 0)
-        rc = run_parser(&b, parser, diag);
-    fy_parser_destroy(parser);
-    fy_diag_destroy(diag);
+    enum cq_rc rc = check_text(&b, text);
+    if (rc != CQ_OK)
+        return rc;
+    CQ_ASSERT(yaml_parser_initialize(&parser));
+    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&parser, text.data ? text.data : (const uint8_t *)"", text.len);
+    rc = run_parser(&b, &parser);
+    yaml_parser_delete(&parser);
     if (rc == CQ_OK && b.root && !cq_yaml_is_null(b.root))
         *root_r = b.root;
     return rc;

@@ -1,4 +1,5 @@
 chasqui_unit_test(base/cq_buf DEPS cq_base)
+chasqui_unit_test(base/cq_config DEPS cq_base)
 chasqui_unit_test(base/cq_log DEPS cq_base)
 chasqui_unit_test(base/cq_metrics DEPS cq_base)
 chasqui_unit_test(base/cq_slice DEPS cq_base)

@@ -29,7 +29,11 @@ struct admin_config {
     uint64_t heartbeat_max_us;
 };
 
-struct cq_config_part admin_config_part(struct admin_config *values);
+struct cq_config_part admin_config_part(struct admin_config *values); /* admin.listen, admin.heartbeat_max */
+
+/* Registers chasqui_ready{check}, chasqui_drain_active and chasqui_event_loop_heartbeat_age_seconds: by the program,
+ * before its settings are read (--print-docs needs them). They tell about the admin port that was started last. */
+void admin_metrics_register(void);
 
 /* Called in the admin thread at the first POST /drain: only tell the loops (ev_async), never wait. */
 typedef void admin_drain_fn(void *ctx);

@@ -4,19 +4,25 @@
  *     enum rpc_fate fate = rpc_call(client, &call, pool, &reply, err);     // suspends the fiber
  *
  * It dials again by itself (with back-off), sees dead peers by PING, and never repeats a call: it says how far the call
- * came, so that the caller can tell "nothing happened" from "unknown outcome". One client belongs to one loop. */
+ * came, so that the caller can tell "nothing happened" from "unknown outcome". While there is no connection, a call
+ * waits for the dial that is going on; between a failed dial and the next one it fails at once (RPC_NOT_SENT,
+ * CQ_E_UNAVAILABLE), so that the caller can go elsewhere. One client belongs to one loop. */
 #ifndef RPC_CLIENT_H
 #define RPC_CLIENT_H
 
 #include "base/cq_config.h"
 #include "base/cq_err.h"
+#include "base/cq_metrics.h"
 #include "base/cq_pool.h"
+#include "io/io_pool.h"
+#include "io/io_tls.h"
 #include "rpc/rpc_frame.h"
 #include "rpc/rpc_hello.h"
 #include "rpc/rpc_role.h"
 
-struct loop;
 struct rpc_client;
+
+#define RPC_CLIENT_CONNECTIONS_MAX 8
 
 /* Settings (rpc.client.*). */
 struct rpc_client_limits {
@@ -29,7 +35,7 @@ struct rpc_client_limits {
     uint64_t ping_interval_us; /* silence after which a PING is sent; three of them: the connection is dead */
 };
 struct cq_config_part rpc_client_config_part(struct rpc_client_limits *values);
-struct rpc_client_limits rpc_client_limits_default(void);
+struct rpc_client_limits rpc_client_limits_default(void); /* for tests and tools without settings */
 
 /* A connection came up (after both HELLOs) or went down. `clean`: a GOODBYE came first, so the peer went on purpose.
  * On the loop's stack. `peer`: what it said of itself; valid during the call. */
@@ -37,8 +43,9 @@ typedef void rpc_client_state_fn(void *ctx, struct rpc_client *client, bool up, 
                                  const struct rpc_hello *peer);
 
 struct rpc_client_config {
-    struct loop *loop;
-    struct tls_client *tls;        /* with our certificate and the cluster's CA */
+    struct io_loop *loop;
+    struct io_pool *resolver;      /* for names; borrowed, shared by all clients of the process */
+    struct io_tls *tls;            /* with our certificate and the cluster's CA; borrowed */
     const char *address;           /* "host:port", copied; resolved again at each dial */
     uint32_t peer_roles;           /* the server's certificate must have one of these */
     const struct rpc_hello *hello; /* ours, borrowed; hello->cluster is the cluster id */
@@ -50,7 +57,7 @@ struct rpc_client_config {
 
 struct rpc_client *rpc_client_new(const struct rpc_client_config *config);
 
-/* Sends GOODBYE and closes; calls that wait get CQ_E_CANCELLED with their true fate. */
+/* Sends GOODBYE and closes; calls that wait get CQ_E_CANCELLED with their true fate. May be called in any callback. */
 void rpc_client_free(struct rpc_client **client);
 
 bool rpc_client_up(const struct rpc_client *client);
@@ -90,10 +97,11 @@ struct rpc_reply_in {
     struct cq_slice raw;
     struct rpc_payload *payload; /* holds both; see each call for the owner */
     uint32_t message_len;
+    const char *text; /* for the log, when the rc is the transport's; "" otherwise */
 };
 
 /* On a fiber: suspends until the answer, the deadline, the connection's end or the fiber's cancellation (the server is
- * told). The slices are copied to the pool; reply_r->payload is NULL. Returns the fate; err has the text. */
+ * told). The slices are copied to the pool, reply_r->payload is NULL. Returns the fate; err has the text. */
 enum rpc_fate rpc_call(struct rpc_client *client, const struct rpc_call *call, struct cq_pool *pool,
                        struct rpc_reply_in *reply_r, struct cq_err *err);
 
@@ -133,10 +141,7 @@ void rpc_stream_consumed(struct rpc_pending *stream, uint64_t bytes);
  * client that is used for ordered messages has limits.connections = 1. */
 enum cq_rc rpc_oneway(struct rpc_client *client, const struct rpc_call *call);
 
-/* Writes out now what the loop would write at the end of its turn (a heartbeat after a long turn). */
-void rpc_client_flush(struct rpc_client *client);
-
-/* chasqui_rpc_client_inflight{peer_role}, _calls_total{fate}, _connects_total{result}. Once per process. */
-void rpc_client_metrics_register(void);
+/* chasqui_rpc_client_inflight{peer_role}, _calls_total{peer_role,fate}, _connects_total{peer_role,result}. */
+extern struct cq_metrics rpc_client_metrics;
 
 #endif

@@ -14,17 +14,17 @@
  * return CQ_E_CANCELLED or CQ_E_TIMEOUT, and rpc_reply() still has to be called or may be left out: it only cleans up.
  *
  * A handler of an INLINE row runs on the loop's stack, must not suspend, and may keep the request and answer later. It
- * registers rpc_request_on_gone() when it does. */
+ * registers rpc_request_on_gone() when it does. A ONEWAY message that breaks a rule of its row ends the connection. */
 #ifndef RPC_SERVER_H
 #define RPC_SERVER_H
 
 #include "base/cq_config.h"
 #include "base/cq_err.h"
+#include "io/io_conn.h"
 #include "rpc/rpc_frame.h"
 #include "rpc/rpc_hello.h"
 #include "rpc/rpc_role.h"
 
-struct loop;
 struct rpc_server;
 struct rpc_request;
 
@@ -55,7 +55,9 @@ struct rpc_service {
     void *ctx; /* given to the handlers */
 };
 
-/* Settings (rpc.*); rpc_server_config_part gives the rows. */
+#define RPC_METHOD_MAX 1023 /* the largest method number */
+
+/* Settings (rpc.server.*). */
 struct rpc_server_limits {
     int64_t fibers_max;        /* handlers that run at once */
     int64_t waiting_max;       /* requests that wait for a fiber; more: CQ_E_OVERLOADED */
@@ -67,6 +69,7 @@ struct rpc_server_limits {
     uint64_t hello_timeout_us; /* TLS handshake and HELLO together */
 };
 struct cq_config_part rpc_server_config_part(struct rpc_server_limits *values);
+struct rpc_server_limits rpc_server_limits_default(void); /* for tests and tools without settings */
 
 /* Told about a peer's connection, on the loop's stack: after its HELLO, and when it has ended. `clean`: a GOODBYE came
  * first. The peer pointer is valid from up until down returns. */
@@ -74,8 +77,8 @@ struct rpc_peer;
 typedef void rpc_peer_fn(void *ctx, struct rpc_peer *peer, bool up, bool clean);
 
 struct rpc_server_config {
-    struct loop *loop;
-    struct tls_server *tls;        /* with client certificates required */
+    struct io_loop *loop;
+    struct io_tls *tls;            /* with client_ca_file: certificates are required; borrowed */
     const struct rpc_hello *hello; /* ours; borrowed for the server's life. hello->cluster is the cluster id */
     const struct rpc_service *services;
     size_t service_count;
@@ -94,11 +97,13 @@ enum cq_rc rpc_server_listen(struct rpc_server *server, const char *address, uin
 /* Takes a connected socket (tests, and loops that are handed accepted sockets). */
 enum cq_rc rpc_server_adopt(struct rpc_server *server, int fd, struct cq_err *err);
 
-/* Planned end: no new connections, GOODBYE on all, running requests finish. `done` (may be NULL) is called once when no
- * connection has a request left. rpc_server_free may follow at any time. */
+/* Planned end: no new connections, GOODBYE on all, running requests finish; streams are told to end (gone with
+ * CQ_E_UNAVAILABLE). `done` (may be NULL) is called once, from the loop, when no request is left. rpc_server_free may
+ * follow at any time. */
 void rpc_server_drain(struct rpc_server *server, void (*done)(void *ctx), void *ctx);
 
-/* Cancels all handlers, waits for nothing: connections are closed after a GOODBYE. */
+/* Cancels all handlers, waits for nothing: connections are closed after a GOODBYE. Requests that fibers or others still
+ * hold stay valid until their rpc_reply(). Not from inside a handler. */
 void rpc_server_free(struct rpc_server **server);
 
 size_t rpc_server_running(const struct rpc_server *server); /* requests not answered yet */
@@ -120,9 +125,9 @@ struct rpc_payload *rpc_request_payload_peek(const struct rpc_request *request);
 uint64_t rpc_request_deadline_us(const struct rpc_request *request); /* monotonic; UINT64_MAX: none */
 struct rpc_peer *rpc_request_peer(const struct rpc_request *request);
 
-/* Called once, on the loop's stack, when the caller has gone (CQ_E_CANCELLED) or the deadline has passed
- * (CQ_E_TIMEOUT) before rpc_reply(): the request still has to be ended by rpc_reply(). For requests that are kept;
- * fibers are cancelled anyway. */
+/* Called once, on the loop's stack, when the caller has gone (CQ_E_CANCELLED), the deadline has passed (CQ_E_TIMEOUT),
+ * or, for a stream, the server drains (CQ_E_UNAVAILABLE), before rpc_reply(): the request still has to be ended by
+ * rpc_reply(), which may be called here. For requests that are kept; fibers are cancelled anyway. */
 void rpc_request_on_gone(struct rpc_request *request, void (*gone)(void *ctx, enum cq_rc why), void *ctx);
 bool rpc_request_gone(const struct rpc_request *request);
 

@@ -44,7 +44,6 @@ void rpc_server_metrics_register(const struct rpc_service *services, size_t coun
     rows[M_REQUESTS].labels[1] = (struct cq_metric_label)CQ_LABEL("result", result_names);
     rows[M_DURATION] = (struct cq_metric)CQ_HISTOGRAM("chasqui_rpc_server_request_duration_seconds",
                                                       "From a request's arrival to its answer", CQ_BUCKETS_LATENCY);
-    rows[M_DURATION].unit = CQ_METRIC_US;
     rows[M_DURATION].labels[0] = method;
     rows[M_RUNNING] = (struct cq_metric)CQ_GAUGE("chasqui_rpc_server_running", "Requests that are not answered yet");
     rows[M_REFUSED] = (struct cq_metric)CQ_COUNTER("chasqui_rpc_server_refused_total",

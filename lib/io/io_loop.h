@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/cq_err.h"
+#include "base/cq_list.h"
 
 struct io_loop;
 
@@ -75,7 +76,7 @@ typedef void io_defer_fn(struct io_defer *defer);
 /* A callback for the end of this turn; embedded in its owner. Zeroed memory plus fn is a valid one. */
 struct io_defer {
     io_defer_fn *fn;
-    struct io_defer *next, **link; /* the loop's; link is NULL when it is not queued */
+    struct cq_list node; /* the loop's */
 };
 
 /* Queues it once, however often it is called in a turn. Callbacks run in the order of queueing. */

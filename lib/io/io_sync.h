@@ -7,13 +7,13 @@
 
 /* The fibers that wait for something; zeroed is empty. */
 struct io_waiters {
-    struct io_waiter *first, **last;
+    struct cq_list list;
 };
 
-/* Suspends until a wake of this list: CQ_OK (may be without reason: check and wait again), CQ_E_TIMEOUT,
- * CQ_E_CANCELLED. */
+/* Suspends until a wake of this list: CQ_OK, CQ_E_TIMEOUT, CQ_E_CANCELLED. Whoever was woken gets CQ_OK even if it was
+ * cancelled too: what was handed over is never lost. */
 enum cq_rc io_wait(struct io_waiters *waiters, uint64_t deadline_us);
-void io_wake_one(struct io_waiters *waiters);
+bool io_wake_one(struct io_waiters *waiters); /* the one who waits longest; false: nobody does */
 void io_wake_all(struct io_waiters *waiters);
 
 /* An event: stays set until it is reset. Zeroed is not set. */

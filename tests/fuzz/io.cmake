@@ -1,0 +1,1 @@
+chasqui_fuzz_target(io_proxy DEPS cq_io)

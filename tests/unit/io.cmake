@@ -1,0 +1,5 @@
+chasqui_unit_test(io/io_fiber DEPS cq_io)
+chasqui_unit_test(io/io_loop DEPS cq_io)
+chasqui_unit_test(io/io_net DEPS cq_io)
+chasqui_unit_test(io/io_proxy DEPS cq_io)
+chasqui_unit_test(io/io_sync DEPS cq_io)

@@ -68,3 +68,9 @@ function(chasqui_proto name)
   target_include_directories(proto_${name} SYSTEM PUBLIC ${CMAKE_CURRENT_BINARY_DIR}/gen)
   target_link_libraries(proto_${name} PUBLIC dep::protobuf-c)
 endfunction()
+
+# chasqui_reference(chasqui-router): the program's --print-docs goes into docs/reference (target `reference` writes it,
+# the unit test docs/reference fails when it is stale).
+function(chasqui_reference)
+  set_property(GLOBAL APPEND PROPERTY CHASQUI_REFERENCE ${ARGN})
+endfunction()

@@ -1,0 +1,5 @@
+chasqui_fuzz_target(imap_command DEPS cq_imap)
+chasqui_fuzz_target(imap_search DEPS cq_imap)
+chasqui_fuzz_target(imap_fetch DEPS cq_imap)
+chasqui_fuzz_target(imap_mailbox DEPS cq_imap)
+chasqui_fuzz_target(imap_response DEPS cq_imap)

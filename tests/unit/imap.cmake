@@ -1,0 +1,7 @@
+chasqui_unit_test(imap/imap_reader DEPS cq_imap)
+chasqui_unit_test(imap/imap_command DEPS cq_imap)
+chasqui_unit_test(imap/imap_fetch DEPS cq_imap)
+chasqui_unit_test(imap/imap_search DEPS cq_imap)
+chasqui_unit_test(imap/imap_mailbox DEPS cq_imap)
+chasqui_unit_test(imap/imap_date DEPS cq_imap)
+chasqui_unit_test(imap/imap_response DEPS cq_imap)

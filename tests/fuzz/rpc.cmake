@@ -1,1 +1,2 @@
 chasqui_fuzz_target(rpc_frame DEPS cq_rpc)
+chasqui_fuzz_target(topology DEPS cq_cluster)

@@ -1,0 +1,37 @@
+#include "core/front_login.h"
+
+#include "base/cq_log.h"
+
+#define LOGIN_POOL 2048
+
+bool front_sasl_plain(struct cq_slice message, struct cq_slice *login_r, struct cq_slice *password_r)
+{
+    struct cq_slice rest = message;
+    if (cq_slice_find(rest, '\0') == rest.len)
+        return false;
+    struct cq_slice authzid = cq_slice_cut(&rest, '\0');
+    if (cq_slice_find(rest, '\0') == rest.len)
+        return false;
+    *login_r = cq_slice_cut(&rest, '\0');
+    *password_r = rest;
+    if (cq_slice_find(rest, '\0') != rest.len || login_r->len == 0)
+        return false;
+    return authzid.len == 0 || cq_slice_eq(authzid, *login_r);
+}
+
+enum cq_rc front_login(struct front_session *session, enum dir_service service, const char *mechanism,
+                       struct cq_slice login, struct cq_slice password, struct cq_err *err)
+{
+    struct cq_pool *pool = cq_pool_new(LOGIN_POOL);
+    const struct auth_login attempt = {.service = service, .login = login, .password = password};
+    struct auth_identity identity = {.reason = AUTH_BACKEND};
+    enum cq_rc rc = auth_verify(session->worker->auth, &attempt, pool, &identity, err);
+    if (rc == CQ_OK)
+        front_session_identify(session, &identity, service);
+    cq_log(CQ_INFO, rc == CQ_OK ? "auth.succeeded" : "auth.failed", CQ_F_STR("session", session->id),
+           CQ_F_STR("protocol", front_protocol_name(session->protocol)), CQ_F_STR("mechanism", mechanism),
+           CQ_F_STR("remote_ip", session->peer), CQ_F_SLICE("login", login), CQ_F_ACCOUNT(session->account),
+           CQ_F_STR("reason", auth_reason_name(identity.reason)));
+    cq_pool_free(&pool);
+    return rc;
+}

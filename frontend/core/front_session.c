@@ -1,0 +1,74 @@
+#include "core/front_session.h"
+
+#include "base/cq_rand.h"
+#include "base/cq_time.h"
+
+#include <stdio.h>
+
+static const char *const protocol_names[] = {
+#define FRONT_PROTOCOL_NAME(name, text) text,
+    FRONT_PROTOCOLS(FRONT_PROTOCOL_NAME)
+#undef FRONT_PROTOCOL_NAME
+};
+
+const char *front_protocol_name(enum front_protocol protocol)
+{
+    return protocol_names[protocol];
+}
+
+void front_ulid(char out[static FRONT_SESSION_ID_SIZE])
+{
+    static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    uint64_t ms = cq_time_wall_us() / 1000;
+    uint8_t random[16];
+    cq_rand_bytes(random, sizeof random);
+    for (int i = 9; i >= 0; i--, ms >>= 5)
+        out[i] = digits[ms & 31];
+    for (int i = 0; i < 16; i++)
+        out[10 + i] = digits[random[i] & 31];
+    out[26] = '\0';
+}
+
+void front_session_init(struct front_session *session, struct front_worker *worker, enum front_protocol protocol,
+                        struct io_conn *conn, front_end_fn *end)
+{
+    *session = (struct front_session){
+        .worker = worker,
+        .conn = conn,
+        .protocol = protocol,
+        .end = end,
+        .started_us = cq_time_wall_us(),
+    };
+    front_ulid(session->id);
+    io_addr_format_ip(io_conn_peer(conn), session->peer);
+    cq_list_init(&session->link);
+    cq_list_push_back(&worker->sessions, &session->link);
+}
+
+void front_session_fini(struct front_session *session)
+{
+    cq_list_remove(&session->link);
+}
+
+void front_session_identify(struct front_session *session, const struct auth_identity *identity,
+                            enum dir_service service)
+{
+    session->account = identity->account.id;
+    session->credential = identity->credential_id;
+    session->service = service;
+    snprintf(session->address, sizeof session->address, "%.*s", CQ_SLICE_ARG(identity->account.address));
+}
+
+size_t front_sessions_end(struct front_worker *worker, bool (*match)(const struct front_session *, void *), void *arg,
+                          enum front_end why)
+{
+    size_t ended = 0;
+    cq_list_each_safe (&worker->sessions, node) {
+        struct front_session *session = cq_list_entry(node, struct front_session, link);
+        if (!match(session, arg))
+            continue;
+        session->end(session, why);
+        ended++;
+    }
+    return ended;
+}

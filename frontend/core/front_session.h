@@ -1,0 +1,67 @@
+/* What all client sessions have in common, and the list of them: who is logged in, ending the sessions of an account,
+ * draining. Embedded in a protocol's session; touched by its worker's thread alone. */
+#ifndef FRONT_SESSION_H
+#define FRONT_SESSION_H
+
+#include "core/front_worker.h"
+#include "io/io_conn.h"
+
+#define FRONT_PROTOCOLS(X)                                                                                             \
+    X(FRONT_IMAP, "imap")                                                                                              \
+    X(FRONT_POP3, "pop3")                                                                                              \
+    X(FRONT_SMTP, "smtp")                                                                                              \
+    X(FRONT_SUBMISSION, "submission")                                                                                  \
+    X(FRONT_LMTP, "lmtp")
+
+enum front_protocol {
+#define FRONT_PROTOCOL_ENUM(name, text) name,
+    FRONT_PROTOCOLS(FRONT_PROTOCOL_ENUM)
+#undef FRONT_PROTOCOL_ENUM
+        FRONT_PROTOCOL_COUNT
+};
+const char *front_protocol_name(enum front_protocol protocol);
+
+enum front_end {
+    FRONT_END_DRAIN,   /* the process is going: between commands, with the protocol's farewell */
+    FRONT_END_KICKED,  /* an operator ended it */
+    FRONT_END_ACCOUNT, /* the account was disabled, deleted, or its credential revoked */
+};
+
+#define FRONT_SESSION_ID_SIZE 27 /* 26 characters (ULID) and a NUL */
+
+struct front_session;
+/* Asks the protocol to end the session: at once when it waits for input, else after the present command. */
+typedef void front_end_fn(struct front_session *session, enum front_end why);
+
+struct front_session {
+    struct cq_list link;
+    struct front_worker *worker;
+    struct io_conn *conn;
+    enum front_protocol protocol;
+    front_end_fn *end;
+    char id[FRONT_SESSION_ID_SIZE];
+    char peer[IO_ADDR_TEXT_SIZE]; /* the client's address, without the port */
+    uint64_t started_us;          /* wall clock */
+    uint64_t account, credential; /* 0 before login */
+    enum dir_service service;     /* what it logged in for */
+    char address[DIR_ADDRESS_MAX + 1];
+};
+
+/* Fills the common part and puts it on the worker's list. */
+void front_session_init(struct front_session *session, struct front_worker *worker, enum front_protocol protocol,
+                        struct io_conn *conn, front_end_fn *end);
+/* Takes it off the list. */
+void front_session_fini(struct front_session *session);
+
+/* After a successful login. */
+void front_session_identify(struct front_session *session, const struct auth_identity *identity,
+                            enum dir_service service);
+
+/* Ends all sessions of the worker for which `match` says so; returns how many. */
+size_t front_sessions_end(struct front_worker *worker, bool (*match)(const struct front_session *, void *), void *arg,
+                          enum front_end why);
+
+/* A ULID (48 bits of milliseconds, 80 random bits, Crockford's base 32): session and message ids. */
+void front_ulid(char out[static FRONT_SESSION_ID_SIZE]);
+
+#endif

@@ -1,0 +1,25 @@
+/* What every session of a worker thread uses. A worker is one loop with its connections, fibers and clients; workers
+ * share nothing that changes but the directory and the authentication pool, which are safe for all threads. */
+#ifndef FRONT_WORKER_H
+#define FRONT_WORKER_H
+
+#include "base/cq_list.h"
+#include "directory/auth.h"
+#include "directory/directory.h"
+#include "io/io_loop.h"
+#include "mailstore/mailstore.h"
+
+struct front_gate;
+
+struct front_worker {
+    struct io_loop *loop;
+    struct mailstore *mailstore;
+    struct directory *directory;
+    struct auth *auth;
+    struct front_gate *gate;  /* rates and connection counts (front_gate.h) */
+    struct cq_list sessions;  /* struct front_session */
+    const char *hostname;     /* our name in greetings and trace fields */
+    const char *spool_folder; /* for messages over FRONT_SPOOL_MEMORY */
+};
+
+#endif

@@ -1,0 +1,35 @@
+/* STARTTLS (RFC 3207). What the client sent in clear behind it would be read as if it had come by TLS (CVE-2011-0411
+ * and forty others): then the connection is closed. */
+#include "smtp/smtp_session.h"
+
+#include "base/cq_log.h"
+
+struct smtp_reply smtp_cmd_starttls_check(struct smtp_session *session, struct cq_slice rest)
+{
+    (void)rest;
+    if (!session->service->tls)
+        return (struct smtp_reply){502, "5.5.1", "STARTTLS is not offered here"};
+    if (smtp_is_tls(session))
+        return (struct smtp_reply){503, "5.5.1", "TLS is active"};
+    return SMTP_GO_ON;
+}
+
+void smtp_cmd_starttls(struct smtp_session *session, struct cq_slice rest)
+{
+    (void)rest;
+    if (io_conn_input(session->conn).len) {
+        cq_log(CQ_WARN, "smtp.starttls_injection", CQ_F_STR("session", session->front.id),
+               CQ_F_STR("remote_ip", session->front.peer));
+        session->closing = true;
+        return;
+    }
+    smtp_say(session, 220, "2.0.0", "Go ahead");
+    /* RFC 3207 4.2: what was learnt in clear is forgotten. */
+    session->helo[0] = '\0';
+    session->junk = session->errors = 0;
+    session->restart = true;
+    if (io_conn_start_tls(session->conn, session->service->tls)) {
+        session->restart = false;
+        session->closing = true;
+    }
+}

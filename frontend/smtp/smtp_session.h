@@ -1,0 +1,104 @@
+/* What the files of frontend/smtp share: one session, its transaction, its commands. */
+#ifndef SMTP_SESSION_H
+#define SMTP_SESSION_H
+
+#include "core/front_delivery.h"
+#include "smtp/smtp_command.h"
+#include "smtp/smtp_service.h"
+
+#define SMTP_JUNK_BEFORE_LOGIN 3 /* unknown commands: one more closes */
+#define SMTP_JUNK_MAX 20
+#define SMTP_ERRORS_MAX 100        /* refused commands of one session */
+#define SMTP_TARGETS_MAX 1000      /* accounts behind the recipients of a transaction */
+#define SMTP_INPUT_MAX (64u << 10) /* unconsumed input while a message arrives */
+#define SMTP_DATA_IDLE_MS 180000   /* RFC 5321 4.5.3.2.5: between two blocks of data */
+
+/* Code, enhanced code (RFC 3463; NULL: none) and text of one reply line. */
+struct smtp_reply {
+    unsigned code;
+    const char *enhanced;
+    const char *text;
+};
+
+struct smtp_recipient {
+    struct cq_slice text; /* as the client wrote it, without brackets */
+    struct cq_slice canonical;
+    size_t first, count; /* its targets in the transaction's list (LMTP answers per recipient) */
+};
+
+/* One mail transaction (RFC 5321 3.3): from MAIL to the end of DATA. All memory is its pool's. */
+struct smtp_transaction {
+    struct cq_pool *pool; /* NULL: none is open */
+    struct smtp_mail mail;
+    struct cq_slice from; /* text of the path */
+    struct smtp_recipient *recipients;
+    size_t recipient_count, recipient_cap;
+    struct front_target *targets;
+    size_t target_count, target_cap;
+    char message_id[FRONT_SESSION_ID_SIZE];
+};
+
+struct smtp_session {
+    struct front_session front;
+    const struct smtp_service *service;
+    struct io_conn *conn;
+    struct smtp_transaction transaction;
+    char helo[SMTP_DOMAIN_MAX + 1]; /* "" before EHLO, HELO or LHLO */
+    bool esmtp;
+    bool running; /* a fiber handles commands */
+    bool closing; /* after the present command */
+    bool closed;  /* the connection has gone; freed when no fiber runs */
+    bool ending;  /* the front-end wants it to end */
+    bool restart; /* input belongs to a TLS handshake now: the fiber leaves it alone */
+    unsigned junk, errors;
+};
+
+/* A command: `check` answers without changing anything (NULL: nothing to check; a reply with code 0: go on), `proceed`
+ * acts and answers. Both on a fiber. */
+enum smtp_command_flag {
+    SMTP_NEEDS_HELO = 1,
+    SMTP_NEEDS_MAIL = 2,
+    SMTP_NEEDS_RCPT = 4,
+    SMTP_NEEDS_AUTH = 8, /* at submission */
+    SMTP_NO_ARGUMENT = 16,
+    SMTP_NO_TRANSACTION = 32, /* not while one is open */
+};
+struct smtp_verb {
+    const char *name;
+    unsigned kinds; /* bits 1 << enum smtp_kind */
+    unsigned flags;
+    struct smtp_reply (*check)(struct smtp_session *session, struct cq_slice rest);
+    void (*proceed)(struct smtp_session *session, struct cq_slice rest);
+};
+extern const struct smtp_verb smtp_verbs[];
+extern const size_t smtp_verb_count;
+
+#define SMTP_GO_ON ((struct smtp_reply){0, NULL, NULL})
+
+void smtp_say(struct smtp_session *session, unsigned code, const char *enhanced, const char *text);
+void smtp_answer(struct smtp_session *session, struct smtp_reply reply);
+/* Reads one line into the pool while a command runs (AUTH). CQ_E_LIMIT: longer than `max`. */
+enum cq_rc smtp_read_line(struct smtp_session *session, size_t max, struct cq_pool *pool, struct cq_slice *line_r);
+
+bool smtp_is_tls(const struct smtp_session *session);
+bool smtp_may_auth(const struct smtp_session *session); /* AUTH is offered here and now */
+
+void smtp_transaction_begin(struct smtp_session *session);
+void smtp_transaction_end(struct smtp_session *session); /* RSET, and after every transaction */
+
+/* The commands, one a file. */
+struct smtp_reply smtp_cmd_hello_check(struct smtp_session *session, struct cq_slice rest);
+void smtp_cmd_ehlo(struct smtp_session *session, struct cq_slice rest);
+void smtp_cmd_helo(struct smtp_session *session, struct cq_slice rest);
+struct smtp_reply smtp_cmd_starttls_check(struct smtp_session *session, struct cq_slice rest);
+void smtp_cmd_starttls(struct smtp_session *session, struct cq_slice rest);
+struct smtp_reply smtp_cmd_auth_check(struct smtp_session *session, struct cq_slice rest);
+void smtp_cmd_auth(struct smtp_session *session, struct cq_slice rest);
+void smtp_cmd_mail(struct smtp_session *session, struct cq_slice rest);
+void smtp_cmd_rcpt(struct smtp_session *session, struct cq_slice rest);
+void smtp_cmd_data(struct smtp_session *session, struct cq_slice rest);
+
+/* What a result code of the shard means to an SMTP client. */
+struct smtp_reply smtp_reply_for(enum cq_rc rc);
+
+#endif

@@ -17,7 +17,7 @@ struct exchange {
 
 struct smtp_reply smtp_cmd_auth_check(struct smtp_session *session, struct cq_slice rest)
 {
-    if (session->front.account)
+    if (session->pump.front.account)
         return (struct smtp_reply){503, "5.5.1", "Authenticated already"};
     if (!smtp_may_auth(session))
         return (struct smtp_reply){538, "5.7.11", "Encryption is required: STARTTLS first"};
@@ -32,14 +32,14 @@ static struct smtp_reply response(struct smtp_session *session, struct exchange 
 {
     struct cq_slice line = initial;
     if (!initial.len) {
-        io_conn_printf(session->conn, "334 %s\r\n", challenge);
+        io_conn_printf(session->pump.front.conn, "334 %s\r\n", challenge);
         enum cq_rc rc = smtp_read_line(session, SMTP_AUTH_LINE_MAX, x->pool, &line);
         if (rc == CQ_E_LIMIT || rc == CQ_E_PROTO) {
-            session->closing = true;
+            session->pump.closing = true;
             return (struct smtp_reply){500, "5.5.6", "Line too long"};
         }
         if (rc != CQ_OK) {
-            session->closing = true;
+            session->pump.closing = true;
             return (struct smtp_reply){421, "4.4.2", "No answer"};
         }
     }
@@ -49,7 +49,7 @@ static struct smtp_reply response(struct smtp_session *session, struct exchange 
         line.len = 0; /* RFC 4954 4: an empty initial response */
     struct cq_buf out;
     cq_buf_init(&out, sizeof x->decoded[slot]);
-    bool ok = cq_b64_decode(line, &out);
+    bool ok = cq_b64_decode(&out, line, CQ_B64_STD);
     if (ok) {
         memcpy(x->decoded[slot], out.data ? out.data : (uint8_t *)"", out.len);
         *value_r = cq_slice_of(x->decoded[slot], out.len);
@@ -114,7 +114,7 @@ void smtp_cmd_auth(struct smtp_session *session, struct cq_slice rest)
         x->pool = cq_pool_new(AUTH_POOL);
         struct smtp_reply reply = mechanisms[i].exchange(session, x, initial, &user, &password);
         if (!reply.code)
-            reply = reply_for(front_login(&session->front, DIR_SMTP, mechanisms[i].name, user, password, &err));
+            reply = reply_for(front_login(&session->pump.front, DIR_SMTP, mechanisms[i].name, user, password, &err));
         cq_pool_free(&x->pool);
         cq_wipe(x, sizeof *x);
         free(x);

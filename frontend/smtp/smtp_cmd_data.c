@@ -40,13 +40,14 @@ static enum cq_rc receive(struct smtp_session *session, struct intake *in)
     for (;;) {
         size_t used;
         struct cq_slice piece;
-        enum cq_rc rc = smtp_data_next(&in->data, io_conn_input(session->conn), &used, &piece);
+        enum cq_rc rc = smtp_data_next(&in->data, io_conn_input(session->pump.front.conn), &used, &piece);
         take(in, piece);
-        io_conn_consume(session->conn, used);
+        io_conn_consume(session->pump.front.conn, used);
         if (rc == CQ_E_EOF)
             return CQ_OK;
         if (rc == CQ_E_AGAIN)
-            rc = io_conn_read_more(session->conn, io_loop_deadline(session->front.worker->loop, SMTP_DATA_IDLE_MS));
+            rc = io_conn_read_more(session->pump.front.conn,
+                                   io_loop_deadline(session->pump.front.worker->loop, SMTP_DATA_IDLE_MS));
         if (rc != CQ_OK)
             return rc;
         if (in->refused == CQ_E_TOO_BIG && in->data.size > 2 * session->service->size_max)
@@ -64,7 +65,8 @@ static struct smtp_reply judge_from(struct smtp_session *session, const struct m
     if (count > HEADER_FROM_MAX)
         return (struct smtp_reply){550, "5.7.1", "Too many addresses in From"};
     for (size_t i = 0; i < count; i++) {
-        enum cq_rc rc = directory_may_send_as(session->front.worker->directory, session->front.account, from[i], &err);
+        enum cq_rc rc =
+            directory_may_send_as(session->pump.front.worker->directory, session->pump.front.account, from[i], &err);
         if (rc == CQ_E_DENIED)
             return (struct smtp_reply){550, "5.7.1", "You may not send as the address in From"};
         if (rc != CQ_OK)
@@ -92,14 +94,14 @@ static struct smtp_reply judge(struct smtp_session *session, struct intake *in)
 /* The daily counts are exact: raised in the account's own shard before anything is delivered. */
 static struct smtp_reply charge(struct smtp_session *session, char *text, size_t size)
 {
-    struct mailstore_account account = {.id = session->front.account};
+    struct mailstore_account account = {.id = session->pump.front.account};
     struct cq_err err = {0};
     uint8_t id[16];
     int64_t clears_at = 0;
     if (session->service->kind != SMTP_SUBMISSION)
         return SMTP_GO_ON;
     cq_rand_bytes(id, sizeof id);
-    enum cq_rc rc = mailstore_charge_sending(session->front.worker->mailstore, &account,
+    enum cq_rc rc = mailstore_charge_sending(session->pump.front.worker->mailstore, &account,
                                              (uint32_t)session->transaction.recipient_count, id, &clears_at, &err);
     if (rc == CQ_OK)
         return SMTP_GO_ON;
@@ -121,7 +123,7 @@ static struct cq_slice with_of(const struct smtp_session *session)
         {{"ESMTP", "ESMTPA"}, {"ESMTPS", "ESMTPSA"}},
         {{"UTF8SMTP", "UTF8SMTPA"}, {"UTF8SMTPS", "UTF8SMTPSA"}},
     };
-    bool tls = smtp_is_tls(session), auth = session->front.account != 0;
+    bool tls = smtp_is_tls(session), auth = session->pump.front.account != 0;
     if (session->service->kind == SMTP_LMTP)
         return tls ? CQ_SLICE("LMTPS") : CQ_SLICE("LMTP");
     if (!session->esmtp)
@@ -131,7 +133,7 @@ static struct cq_slice with_of(const struct smtp_session *session)
 
 static struct cq_slice tls_of(struct smtp_session *session)
 {
-    const struct io_tls_info *tls = io_conn_tls(session->conn);
+    const struct io_tls_info *tls = io_conn_tls(session->pump.front.conn);
     if (!tls)
         return CQ_SLICE_NONE;
     return cq_slice_cstr(cq_pool_printf(session->transaction.pool, "%s cipher %s", tls->version, tls->cipher));
@@ -145,7 +147,7 @@ static struct front_delivery describe(struct smtp_session *session, const struct
     bool submission = session->service->kind == SMTP_SUBMISSION;
     int64_t now_us = (int64_t)cq_time_wall_us();
     struct front_delivery d = {
-        .session = &session->front,
+        .session = &session->pump.front,
         .spool = &in->spool,
         .builder = in->builder,
         .envelope_from = t->from,
@@ -155,12 +157,12 @@ static struct front_delivery describe(struct smtp_session *session, const struct
         .tls = tls_of(session),
         .recipients = (uint32_t)t->recipient_count,
         .received_time_us = now_us,
-        .from_account = session->front.account,
+        .from_account = session->pump.front.account,
         /* LMTP answers for each recipient, so nothing is sent twice there. */
         .use_keys = t->target_count > 1 && session->service->kind != SMTP_LMTP,
     };
     d.received = (struct mail_received){
-        .by = cq_slice_cstr(session->front.worker->hostname),
+        .by = cq_slice_cstr(session->pump.front.worker->hostname),
         .with = with_of(session),
         .tls = d.tls,
         .id = d.message_id,
@@ -169,7 +171,7 @@ static struct front_delivery describe(struct smtp_session *session, const struct
     /* Where a user sits is nobody's business. */
     if (!submission) {
         d.received.helo = d.ehlo;
-        d.received.client_ip = cq_slice_cstr(session->front.peer);
+        d.received.client_ip = cq_slice_cstr(session->pump.front.peer);
     }
     return d;
 }
@@ -216,7 +218,7 @@ static void deliver_all(struct smtp_session *session, const struct intake *in)
         front_deliver(&delivery, &t->targets[i]);
         stored += t->targets[i].rc == CQ_OK;
     }
-    cq_log(CQ_INFO, "smtp.message", CQ_F_STR("session", session->front.id), CQ_F_STR("message_id", t->message_id),
+    cq_log(CQ_INFO, "smtp.message", CQ_F_STR("session", session->pump.front.id), CQ_F_STR("message_id", t->message_id),
            CQ_F_U64("size_bytes", in->spool.size), CQ_F_U64("recipients", t->recipient_count),
            CQ_F_U64("stored", stored), CQ_F_U64("targets", t->target_count));
     if (session->service->kind == SMTP_LMTP)
@@ -245,25 +247,25 @@ static void conclude(struct smtp_session *session, struct intake *in)
     else
         deliver_all(session, in);
     if (in->data.bare)
-        session->closing = true; /* whoever sends that may try to smuggle */
+        session->pump.closing = true; /* whoever sends that may try to smuggle */
 }
 
 void smtp_cmd_data(struct smtp_session *session, struct cq_slice rest)
 {
     struct intake in = {.builder = mail_builder_new(NULL), .refused = CQ_OK};
     (void)rest;
-    front_spool_init(&in.spool, session->front.worker->spool_folder, session->service->size_max);
+    front_spool_init(&in.spool, session->pump.front.worker->spool_folder, session->service->size_max);
     smtp_data_init(&in.data);
-    io_conn_set_input_max(session->conn, SMTP_INPUT_MAX);
+    io_conn_set_input_max(session->pump.front.conn, SMTP_INPUT_MAX);
     smtp_say(session, 354, NULL, "End with CRLF.CRLF");
     enum cq_rc rc = receive(session, &in);
     if (rc == CQ_OK) {
         conclude(session, &in);
     } else {
         smtp_say(session, 421, "4.4.2", "The message did not arrive whole");
-        session->closing = true;
+        session->pump.closing = true;
     }
-    io_conn_set_input_max(session->conn, IO_INPUT_MAX);
+    io_conn_set_input_max(session->pump.front.conn, SMTP_INPUT_IDLE);
     front_spool_fini(&in.spool);
     mail_builder_free(&in.builder);
     smtp_transaction_end(session);

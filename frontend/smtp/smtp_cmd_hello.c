@@ -20,17 +20,18 @@ static void remember(struct smtp_session *session, struct cq_slice name, bool es
 void smtp_cmd_helo(struct smtp_session *session, struct cq_slice rest)
 {
     remember(session, rest, false);
-    smtp_say(session, 250, NULL, session->front.worker->hostname);
+    smtp_say(session, 250, NULL, session->pump.front.worker->hostname);
 }
 
 void smtp_cmd_ehlo(struct smtp_session *session, struct cq_slice rest)
 {
     remember(session, rest, true);
-    io_conn_printf(session->conn, "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n",
-                   session->front.worker->hostname, (unsigned long long)session->service->size_max);
+    io_conn_printf(session->pump.front.conn,
+                   "250-%s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n",
+                   session->pump.front.worker->hostname, (unsigned long long)session->service->size_max);
     if (session->service->tls && !smtp_is_tls(session))
-        io_conn_write_cstr(session->conn, "250-STARTTLS\r\n");
+        io_conn_write_cstr(session->pump.front.conn, "250-STARTTLS\r\n");
     if (smtp_may_auth(session))
-        io_conn_write_cstr(session->conn, "250-AUTH PLAIN LOGIN\r\n");
-    io_conn_write_cstr(session->conn, "250 ENHANCEDSTATUSCODES\r\n");
+        io_conn_write_cstr(session->pump.front.conn, "250-AUTH PLAIN LOGIN\r\n");
+    io_conn_write_cstr(session->pump.front.conn, "250 ENHANCEDSTATUSCODES\r\n");
 }

@@ -22,7 +22,8 @@ static struct smtp_reply may_send(struct smtp_session *session)
     struct cq_err err = {0};
     if (session->service->kind != SMTP_SUBMISSION || t->mail.from.null)
         return SMTP_GO_ON;
-    enum cq_rc rc = directory_may_send_as(session->front.worker->directory, session->front.account, t->from, &err);
+    enum cq_rc rc =
+        directory_may_send_as(session->pump.front.worker->directory, session->pump.front.account, t->from, &err);
     if (rc == CQ_OK)
         return SMTP_GO_ON;
     if (rc == CQ_E_DENIED)

@@ -80,7 +80,7 @@ static struct smtp_reply resolve(struct smtp_session *session, const struct smtp
     struct smtp_recipient recipient = {.text = smtp_path_text(to, t->pool)};
     struct dir_resolution found;
     struct cq_err err = {0};
-    enum cq_rc rc = directory_resolve(session->front.worker->directory, recipient.text, t->pool, &found, &err);
+    enum cq_rc rc = directory_resolve(session->pump.front.worker->directory, recipient.text, t->pool, &found, &err);
     if (rc == CQ_E_INVALID)
         return (struct smtp_reply){550, "5.1.1", "No such user here"};
     if (rc != CQ_OK)

@@ -2,8 +2,6 @@
  * and forty others): then the connection is closed. */
 #include "smtp/smtp_session.h"
 
-#include "base/cq_log.h"
-
 struct smtp_reply smtp_cmd_starttls_check(struct smtp_session *session, struct cq_slice rest)
 {
     (void)rest;
@@ -17,19 +15,11 @@ struct smtp_reply smtp_cmd_starttls_check(struct smtp_session *session, struct c
 void smtp_cmd_starttls(struct smtp_session *session, struct cq_slice rest)
 {
     (void)rest;
-    if (io_conn_input(session->conn).len) {
-        cq_log(CQ_WARN, "smtp.starttls_injection", CQ_F_STR("session", session->front.id),
-               CQ_F_STR("remote_ip", session->front.peer));
-        session->closing = true;
-        return;
-    }
-    smtp_say(session, 220, "2.0.0", "Go ahead");
+    /* Pipelined behind STARTTLS, the same as sent in its packet: never answered. */
+    if (!io_conn_input(session->pump.front.conn).len)
+        smtp_say(session, 220, "2.0.0", "Go ahead");
     /* RFC 3207 4.2: what was learnt in clear is forgotten. */
     session->helo[0] = '\0';
     session->junk = session->errors = 0;
-    session->restart = true;
-    if (io_conn_start_tls(session->conn, session->service->tls)) {
-        session->restart = false;
-        session->closing = true;
-    }
+    front_pump_start_tls(&session->pump, session->service->tls);
 }

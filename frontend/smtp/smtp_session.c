@@ -10,7 +10,8 @@
 
 void smtp_say(struct smtp_session *session, unsigned code, const char *enhanced, const char *text)
 {
-    io_conn_printf(session->conn, "%u %s%s%s\r\n", code, enhanced ? enhanced : "", enhanced ? " " : "", text);
+    io_conn_printf(session->pump.front.conn, "%u %s%s%s\r\n", code, enhanced ? enhanced : "", enhanced ? " " : "",
+                   text);
     if (code >= 500)
         session->errors++;
 }
@@ -22,12 +23,12 @@ void smtp_answer(struct smtp_session *session, struct smtp_reply reply)
 
 bool smtp_is_tls(const struct smtp_session *session)
 {
-    return io_conn_tls(session->conn) != NULL;
+    return io_conn_tls(session->pump.front.conn) != NULL;
 }
 
 bool smtp_may_auth(const struct smtp_session *session)
 {
-    return session->service->kind == SMTP_SUBMISSION && !session->front.account &&
+    return session->service->kind == SMTP_SUBMISSION && !session->pump.front.account &&
            (smtp_is_tls(session) || session->service->auth_without_tls);
 }
 
@@ -69,7 +70,7 @@ static struct smtp_reply allowed(const struct smtp_session *session, const struc
 {
     if (verb->flags & SMTP_NEEDS_HELO && !session->helo[0])
         return (struct smtp_reply){503, "5.5.1", "Say hello first"};
-    if (verb->flags & SMTP_NEEDS_AUTH && session->service->kind == SMTP_SUBMISSION && !session->front.account)
+    if (verb->flags & SMTP_NEEDS_AUTH && session->service->kind == SMTP_SUBMISSION && !session->pump.front.account)
         return (struct smtp_reply){530, "5.7.0", "Authentication required"};
     if (verb->flags & SMTP_NO_TRANSACTION && session->transaction.pool)
         return (struct smtp_reply){503, "5.5.1", "A mail transaction is open"};
@@ -84,11 +85,12 @@ static struct smtp_reply allowed(const struct smtp_session *session, const struc
 
 static void unknown(struct smtp_session *session, struct cq_slice verb)
 {
-    unsigned max = session->front.account || session->service->kind == SMTP_MX ? SMTP_JUNK_MAX : SMTP_JUNK_BEFORE_LOGIN;
+    unsigned max =
+        session->pump.front.account || session->service->kind == SMTP_MX ? SMTP_JUNK_MAX : SMTP_JUNK_BEFORE_LOGIN;
     session->junk++;
     if (is_http(verb) || session->junk > max) {
         smtp_say(session, 421, "4.7.0", "Closing: this is no mail client");
-        session->closing = true;
+        session->pump.closing = true;
         return;
     }
     smtp_say(session, 500, "5.5.2", "Command not recognised");
@@ -112,7 +114,7 @@ static void dispatch(struct smtp_session *session, struct cq_slice line)
         verb->proceed(session, rest);
     if (session->errors > SMTP_ERRORS_MAX) {
         smtp_say(session, 421, "4.7.0", "Too many errors");
-        session->closing = true;
+        session->pump.closing = true;
     }
 }
 
@@ -121,21 +123,21 @@ static bool next_line(struct smtp_session *session, uint8_t storage[static SMTP_
 {
     size_t used = 0;
     struct cq_slice line = CQ_SLICE_NONE;
-    enum cq_rc rc = smtp_line(io_conn_input(session->conn), SMTP_LINE_MAX, &line, &used);
+    enum cq_rc rc = smtp_line(io_conn_input(session->pump.front.conn), SMTP_LINE_MAX, &line, &used);
     if (rc == CQ_E_AGAIN)
         return false;
     if (rc == CQ_E_LIMIT) {
         smtp_say(session, 500, "5.5.2", "Line too long");
-        session->closing = true; /* the rest of the line would be read as commands */
+        session->pump.closing = true; /* the rest of the line would be read as commands */
         return false;
     }
     if (rc == CQ_OK && line.len)
         memcpy(storage, line.data, line.len);
     *line_r = cq_slice_of(storage, line.len);
-    io_conn_consume(session->conn, used);
+    io_conn_consume(session->pump.front.conn, used);
     if (rc == CQ_E_PROTO) {
         smtp_say(session, 500, "5.5.2", "NUL or bare CR in a command");
-        session->closing = true;
+        session->pump.closing = true;
         return false;
     }
     return true;
@@ -143,18 +145,18 @@ static bool next_line(struct smtp_session *session, uint8_t storage[static SMTP_
 
 enum cq_rc smtp_read_line(struct smtp_session *session, size_t max, struct cq_pool *pool, struct cq_slice *line_r)
 {
-    uint64_t deadline = io_loop_deadline(session->front.worker->loop, session->service->idle_ms);
+    uint64_t deadline = front_pump_deadline(&session->pump);
     for (;;) {
         size_t used = 0;
         struct cq_slice line;
-        enum cq_rc rc = smtp_line(io_conn_input(session->conn), max, &line, &used);
+        enum cq_rc rc = smtp_line(io_conn_input(session->pump.front.conn), max, &line, &used);
         if (rc == CQ_OK)
             *line_r = cq_pool_slice(pool, line);
         if (rc == CQ_OK || rc == CQ_E_PROTO)
-            io_conn_consume(session->conn, used);
+            io_conn_consume(session->pump.front.conn, used);
         if (rc != CQ_E_AGAIN)
             return rc;
-        rc = io_conn_read_more(session->conn, deadline);
+        rc = io_conn_read_more(session->pump.front.conn, deadline);
         if (rc != CQ_OK)
             return rc;
     }
@@ -162,105 +164,45 @@ enum cq_rc smtp_read_line(struct smtp_session *session, size_t max, struct cq_po
 
 /* ---- Life ---- */
 
-static void release(struct smtp_session *session)
+static struct smtp_session *of(struct front_pump *pump)
 {
+    return cq_containerof(pump, struct smtp_session, pump);
+}
+
+static bool step(struct front_pump *pump)
+{
+    uint8_t storage[SMTP_LINE_MAX];
+    struct cq_slice line;
+    if (!next_line(of(pump), storage, &line))
+        return false;
+    dispatch(of(pump), line);
+    return true;
+}
+
+static void farewell(struct front_pump *pump, enum front_farewell why)
+{
+    static const struct smtp_reply words[] = {
+        [FRONT_FAREWELL_DRAIN] = {421, "4.3.2", "Going away, please come back"},
+        [FRONT_FAREWELL_IDLE] = {421, "4.4.2", "Idle for too long"},
+        [FRONT_FAREWELL_BUSY] = {421, "4.3.2", "Too busy, please come back"},
+    };
+    smtp_answer(of(pump), words[why]);
+}
+
+/* In a transaction its 250 may be on the way. */
+static bool between(const struct front_pump *pump)
+{
+    return !cq_containerof((struct front_pump *)(uintptr_t)pump, struct smtp_session, pump)->transaction.pool;
+}
+
+static void release(struct front_pump *pump)
+{
+    struct smtp_session *session = of(pump);
     smtp_transaction_end(session);
-    front_session_fini(&session->front);
-    io_conn_free(&session->conn);
     free(session);
 }
 
-static void farewell(struct smtp_session *session)
-{
-    smtp_say(session, 421, "4.3.2", "Going away, please come back");
-    session->closing = true;
-}
-
-/* Handles all commands that have arrived, on one fiber; a session that waits for input has none. */
-static void run(void *arg)
-{
-    struct smtp_session *session = arg;
-    uint8_t storage[SMTP_LINE_MAX];
-    struct cq_slice line;
-    while (!session->closing && !session->closed && !session->restart && next_line(session, storage, &line)) {
-        dispatch(session, line);
-        if (io_conn_flush(session->conn, io_loop_deadline(session->front.worker->loop, session->service->idle_ms)) !=
-            CQ_OK)
-            break;
-    }
-    session->running = false;
-    if (session->closed) {
-        release(session);
-        return;
-    }
-    if (session->ending && !session->closing && !session->transaction.pool)
-        farewell(session);
-    if (session->closing)
-        io_conn_close(session->conn);
-    else if (!session->restart)
-        io_conn_resume(session->conn);
-}
-
-static void on_input(struct io_conn *conn, void *ctx)
-{
-    struct smtp_session *session = ctx;
-    if (session->running || session->closing)
-        return;
-    io_conn_pause(conn);
-    session->running = true;
-    if (io_fiber_spawn_queued(session->front.worker->loop, run, session, NULL) == CQ_OK)
-        return;
-    session->running = false;
-    smtp_say(session, 421, "4.3.2", "Too busy, please come back");
-    session->closing = true;
-    io_conn_close(conn);
-}
-
-static void on_tls(struct io_conn *conn, void *ctx)
-{
-    struct smtp_session *session = ctx;
-    session->restart = false;
-    io_conn_resume(conn);
-}
-
-static void on_idle(struct io_conn *conn, void *ctx)
-{
-    struct smtp_session *session = ctx;
-    if (session->running)
-        return; /* a handler has its own deadlines */
-    smtp_say(session, 421, "4.4.2", "Idle for too long");
-    session->closing = true;
-    io_conn_close(conn);
-}
-
-static void on_closed(struct io_conn *conn, const struct cq_err *why, void *ctx)
-{
-    struct smtp_session *session = ctx;
-    (void)conn;
-    (void)why;
-    session->closed = true;
-    if (!session->running)
-        release(session);
-}
-
-static const struct io_conn_ops conn_ops = {
-    .on_input = on_input,
-    .on_tls = on_tls,
-    .on_idle = on_idle,
-    .on_closed = on_closed,
-};
-
-static void on_end(struct front_session *front, enum front_end why)
-{
-    struct smtp_session *session = cq_containerof(front, struct smtp_session, front);
-    (void)why;
-    session->ending = true;
-    /* Between transactions at once; in one, after it (its 250 may be on the way). */
-    if (session->running || session->closing || session->restart)
-        return;
-    farewell(session);
-    io_conn_close(session->conn);
-}
+static const struct front_pump_ops pump_ops = {step, farewell, between, release};
 
 static const enum front_protocol protocols[] = {
     [SMTP_MX] = FRONT_SMTP,
@@ -272,9 +214,7 @@ void smtp_session_start(struct front_worker *worker, const struct smtp_service *
 {
     struct smtp_session *session = cq_new(struct smtp_session);
     session->service = service;
-    session->conn = conn;
-    front_session_init(&session->front, worker, protocols[service->kind], conn, on_end);
-    io_conn_set_ops(conn, &conn_ops, session);
-    io_conn_set_idle(conn, service->idle_ms);
+    front_pump_start(&session->pump, worker, protocols[service->kind], conn, &pump_ops, service->idle_ms,
+                     SMTP_INPUT_IDLE);
     io_conn_printf(conn, "220 %s %s Chasqui\r\n", worker->hostname, service->kind == SMTP_LMTP ? "LMTP" : "ESMTP");
 }

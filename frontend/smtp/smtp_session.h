@@ -3,15 +3,17 @@
 #define SMTP_SESSION_H
 
 #include "core/front_delivery.h"
+#include "core/front_pump.h"
 #include "smtp/smtp_command.h"
 #include "smtp/smtp_service.h"
 
 #define SMTP_JUNK_BEFORE_LOGIN 3 /* unknown commands: one more closes */
 #define SMTP_JUNK_MAX 20
-#define SMTP_ERRORS_MAX 100        /* refused commands of one session */
-#define SMTP_TARGETS_MAX 1000      /* accounts behind the recipients of a transaction */
-#define SMTP_INPUT_MAX (64u << 10) /* unconsumed input while a message arrives */
-#define SMTP_DATA_IDLE_MS 180000   /* RFC 5321 4.5.3.2.5: between two blocks of data */
+#define SMTP_ERRORS_MAX 100         /* refused commands of one session */
+#define SMTP_TARGETS_MAX 1000       /* accounts behind the recipients of a transaction */
+#define SMTP_INPUT_IDLE (16u << 10) /* unconsumed input of a session between messages */
+#define SMTP_INPUT_MAX (64u << 10)  /* unconsumed input while a message arrives */
+#define SMTP_DATA_IDLE_MS 180000    /* RFC 5321 4.5.3.2.5: between two blocks of data */
 
 /* Code, enhanced code (RFC 3463; NULL: none) and text of one reply line. */
 struct smtp_reply {
@@ -39,17 +41,11 @@ struct smtp_transaction {
 };
 
 struct smtp_session {
-    struct front_session front;
+    struct front_pump pump;
     const struct smtp_service *service;
-    struct io_conn *conn;
     struct smtp_transaction transaction;
     char helo[SMTP_DOMAIN_MAX + 1]; /* "" before EHLO, HELO or LHLO */
     bool esmtp;
-    bool running; /* a fiber handles commands */
-    bool closing; /* after the present command */
-    bool closed;  /* the connection has gone; freed when no fiber runs */
-    bool ending;  /* the front-end wants it to end */
-    bool restart; /* input belongs to a TLS handshake now: the fiber leaves it alone */
     unsigned junk, errors;
 };
 

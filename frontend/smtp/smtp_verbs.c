@@ -23,7 +23,7 @@ static void quit(struct smtp_session *session, struct cq_slice rest)
 {
     (void)rest;
     smtp_say(session, 221, "2.0.0", "Bye");
-    session->closing = true;
+    session->pump.closing = true;
 }
 
 /* RFC 5321 3.5.3: neither confirmed nor denied. */

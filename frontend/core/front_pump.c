@@ -1,0 +1,124 @@
+#include "core/front_pump.h"
+
+#include "base/cq_log.h"
+#include "base/cq_mem.h"
+#include "io/io_fiber.h"
+
+uint64_t front_pump_deadline(const struct front_pump *pump)
+{
+    return io_loop_deadline(pump->front.worker->loop, pump->idle_ms);
+}
+
+static void release(struct front_pump *pump)
+{
+    front_session_fini(&pump->front);
+    io_conn_free(&pump->front.conn);
+    pump->ops->release(pump);
+}
+
+static void say_goodbye(struct front_pump *pump, enum front_farewell why)
+{
+    pump->ops->farewell(pump, why);
+    pump->closing = true;
+}
+
+/* Handles all commands that have arrived. */
+static void run(void *arg)
+{
+    struct front_pump *pump = arg;
+    while (!pump->closing && !pump->closed && !pump->handshake && pump->ops->step(pump))
+        if (io_conn_flush(pump->front.conn, front_pump_deadline(pump)) != CQ_OK)
+            break;
+    pump->running = false;
+    if (pump->closed) {
+        release(pump);
+        return;
+    }
+    if (pump->ending && !pump->closing && pump->ops->between(pump))
+        say_goodbye(pump, FRONT_FAREWELL_DRAIN);
+    if (pump->closing)
+        io_conn_close(pump->front.conn);
+    else if (!pump->handshake)
+        io_conn_resume(pump->front.conn);
+}
+
+static void on_input(struct io_conn *conn, void *ctx)
+{
+    struct front_pump *pump = ctx;
+    if (pump->running || pump->closing)
+        return;
+    io_conn_pause(conn);
+    pump->running = true;
+    if (io_fiber_spawn_queued(pump->front.worker->loop, run, pump, NULL) == CQ_OK)
+        return;
+    pump->running = false;
+    say_goodbye(pump, FRONT_FAREWELL_BUSY);
+    io_conn_close(conn);
+}
+
+static void on_tls(struct io_conn *conn, void *ctx)
+{
+    struct front_pump *pump = ctx;
+    pump->handshake = false;
+    io_conn_resume(conn);
+}
+
+static void on_idle(struct io_conn *conn, void *ctx)
+{
+    struct front_pump *pump = ctx;
+    if (pump->running)
+        return; /* a command has its own deadlines */
+    say_goodbye(pump, FRONT_FAREWELL_IDLE);
+    io_conn_close(conn);
+}
+
+static void on_closed(struct io_conn *conn, const struct cq_err *why, void *ctx)
+{
+    struct front_pump *pump = ctx;
+    (void)conn;
+    (void)why;
+    pump->closed = true;
+    if (!pump->running)
+        release(pump);
+}
+
+static const struct io_conn_ops conn_ops = {
+    .on_input = on_input,
+    .on_tls = on_tls,
+    .on_idle = on_idle,
+    .on_closed = on_closed,
+};
+
+static void on_end(struct front_session *front, enum front_end why)
+{
+    struct front_pump *pump = cq_containerof(front, struct front_pump, front);
+    (void)why;
+    pump->ending = true;
+    if (pump->running || pump->closing || pump->handshake || !pump->ops->between(pump))
+        return;
+    say_goodbye(pump, FRONT_FAREWELL_DRAIN);
+    io_conn_close(pump->front.conn);
+}
+
+void front_pump_start(struct front_pump *pump, struct front_worker *worker, enum front_protocol protocol,
+                      struct io_conn *conn, const struct front_pump_ops *ops, uint64_t idle_ms, size_t input_max)
+{
+    *pump = (struct front_pump){.ops = ops, .idle_ms = idle_ms};
+    front_session_init(&pump->front, worker, protocol, conn, on_end);
+    io_conn_set_input_max(conn, input_max);
+    io_conn_set_ops(conn, &conn_ops, pump);
+    io_conn_set_idle(conn, idle_ms);
+}
+
+bool front_pump_start_tls(struct front_pump *pump, struct io_tls *tls)
+{
+    pump->handshake = true;
+    /* What came in clear behind the command would be read as if TLS had brought it (CVE-2011-0411). */
+    if (!io_conn_start_tls(pump->front.conn, tls))
+        return true;
+    cq_log(CQ_WARN, "tls.injection", CQ_F_STR("session", pump->front.id), CQ_F_STR("remote_ip", pump->front.peer),
+           CQ_F_STR("protocol", front_protocol_name(pump->front.protocol)));
+    pump->handshake = false;
+    pump->closing = true;
+    return false;
+}

@@ -1,0 +1,164 @@
+#include "pop3/pop3_session.h"
+
+#include "base/cq_mem.h"
+
+#include <stdlib.h>
+
+static struct pop3_session *of(struct front_pump *pump)
+{
+    return cq_containerof(pump, struct pop3_session, pump);
+}
+
+void pop3_say(struct pop3_session *session, const char *line)
+{
+    io_conn_printf(session->pump.front.conn, "%s\r\n", line);
+}
+
+/* RFC 2449 8 and RFC 3206. */
+static const struct {
+    enum cq_rc rc;
+    const char *line;
+} errors[] = {
+    {CQ_E_AUTH, "-ERR [AUTH] User name or password is wrong"},
+    {CQ_E_DENIED, "-ERR [AUTH] This account may not use POP3"},
+    {CQ_E_RATE, "-ERR [LOGIN-DELAY] Too many attempts, please wait"},
+    {CQ_E_LIMIT, "-ERR [IN-USE] Too many connections of this account"},
+    {CQ_E_NOT_FOUND, "-ERR That message has gone"},
+    {CQ_E_CORRUPT, "-ERR [SYS/PERM] The message is damaged"},
+};
+
+void pop3_say_error(struct pop3_session *session, enum cq_rc rc)
+{
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+        if (errors[i].rc == rc) {
+            pop3_say(session, errors[i].line);
+            return;
+        }
+    pop3_say(session, "-ERR [SYS/TEMP] Storage is unavailable, please try again");
+}
+
+struct pop3_message *pop3_find(struct pop3_session *session, struct cq_slice number)
+{
+    uint32_t n;
+    if (pop3_number(number, (uint32_t)session->count, &n) && !session->messages[n - 1].deleted)
+        return &session->messages[n - 1];
+    pop3_say(session, "-ERR No such message");
+    return NULL;
+}
+
+bool pop3_may_auth(const struct pop3_session *session)
+{
+    return io_conn_tls(session->pump.front.conn) || session->service->auth_without_tls;
+}
+
+enum cq_rc pop3_read_line(struct pop3_session *session, struct cq_pool *pool, struct cq_slice *line_r)
+{
+    struct io_conn *conn = session->pump.front.conn;
+    for (;;) {
+        size_t used = 0;
+        struct cq_slice line;
+        enum cq_rc rc = pop3_line(io_conn_input(conn), POP3_AUTH_LINE_MAX, &line, &used);
+        if (rc == CQ_OK)
+            *line_r = cq_pool_slice(pool, line);
+        io_conn_consume(conn, used);
+        if (rc != CQ_E_AGAIN)
+            return rc;
+        rc = io_conn_read_more(conn, front_pump_deadline(&session->pump));
+        if (rc != CQ_OK)
+            return rc;
+    }
+}
+
+/* ---- Dispatch ---- */
+
+static void unknown(struct pop3_session *session)
+{
+    unsigned max = session->pump.front.account ? POP3_JUNK_MAX : POP3_JUNK_BEFORE_LOGIN;
+    session->junk++;
+    pop3_say(session, session->junk > max ? "-ERR Closing: this is no mail client" : "-ERR Unknown command");
+    session->pump.closing = session->junk > max;
+}
+
+static bool is_http(struct cq_slice keyword)
+{
+    static const char *const verbs[] = {"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH"};
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (cq_slice_caseeq(keyword, cq_slice_cstr(verbs[i])))
+            return true;
+    return false;
+}
+
+static void dispatch(struct pop3_session *session, struct cq_slice line)
+{
+    struct cq_slice keyword, rest;
+    unsigned state = session->messages ? POP3_TRANSACTION : POP3_AUTHORIZATION;
+    pop3_split(line, &keyword, &rest);
+    if (is_http(keyword)) {
+        session->pump.closing = true;
+        return;
+    }
+    for (size_t i = 0; i < pop3_verb_count; i++) {
+        const struct pop3_verb *verb = &pop3_verbs[i];
+        if (!cq_slice_caseeq(keyword, cq_slice_cstr(verb->name)))
+            continue;
+        if (!(verb->states & state))
+            pop3_say(session, "-ERR Not now");
+        else if (verb->flags & POP3_NO_ARGUMENT && cq_slice_trim(rest).len)
+            pop3_say(session, "-ERR No arguments here");
+        else
+            verb->run(session, rest);
+        return;
+    }
+    unknown(session);
+}
+
+static bool step(struct front_pump *pump)
+{
+    uint8_t storage[POP3_LINE_MAX];
+    size_t used = 0;
+    struct cq_slice line = CQ_SLICE_NONE;
+    enum cq_rc rc = pop3_line(io_conn_input(pump->front.conn), POP3_LINE_MAX, &line, &used);
+    if (rc == CQ_E_AGAIN)
+        return false;
+    if (rc != CQ_OK) {
+        pop3_say(of(pump), rc == CQ_E_LIMIT ? "-ERR Line too long" : "-ERR NUL or bare CR in a command");
+        pump->closing = true;
+        return false;
+    }
+    if (line.len)
+        memcpy(storage, line.data, line.len);
+    io_conn_consume(pump->front.conn, used);
+    dispatch(of(pump), cq_slice_of(storage, line.len));
+    return true;
+}
+
+/* ---- Life ---- */
+
+static void farewell(struct front_pump *pump, enum front_farewell why)
+{
+    (void)why;
+    pop3_say(of(pump), "-ERR [SYS/TEMP] Closing, please come back");
+}
+
+static bool between(const struct front_pump *pump)
+{
+    (void)pump;
+    return true; /* nothing is deleted before QUIT, so any moment is good */
+}
+
+static void release(struct front_pump *pump)
+{
+    struct pop3_session *session = of(pump);
+    free(session->messages);
+    free(session);
+}
+
+static const struct front_pump_ops pump_ops = {step, farewell, between, release};
+
+void pop3_session_start(struct front_worker *worker, const struct pop3_service *service, struct io_conn *conn)
+{
+    struct pop3_session *session = cq_new(struct pop3_session);
+    session->service = service;
+    front_pump_start(&session->pump, worker, FRONT_POP3, conn, &pump_ops, service->idle_ms, POP3_INPUT_MAX);
+    io_conn_printf(conn, "+OK %s POP3 Chasqui\r\n", worker->hostname);
+}

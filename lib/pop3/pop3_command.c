@@ -1,0 +1,91 @@
+#include "pop3/pop3_command.h"
+
+enum cq_rc pop3_line(struct cq_slice in, size_t max, struct cq_slice *line_r, size_t *used_r)
+{
+    size_t lf = cq_slice_find(cq_slice_sub(in, 0, max), '\n');
+    if (lf == in.len || lf == max)
+        return in.len >= max ? CQ_E_LIMIT : CQ_E_AGAIN;
+    *used_r = lf + 1;
+    struct cq_slice line = cq_slice_sub(in, 0, lf);
+    if (line.len && line.data[line.len - 1] == '\r')
+        line.len--;
+    *line_r = line;
+    if (cq_slice_find(line, '\0') != line.len || cq_slice_find(line, '\r') != line.len)
+        return CQ_E_PROTO;
+    return CQ_OK;
+}
+
+void pop3_split(struct cq_slice line, struct cq_slice *keyword_r, struct cq_slice *rest_r)
+{
+    *rest_r = line;
+    *keyword_r = cq_slice_cut(rest_r, ' ');
+}
+
+bool pop3_number(struct cq_slice text, uint32_t max, uint32_t *number_r)
+{
+    uint64_t value;
+    if (!cq_slice_u64(cq_slice_trim(text), max, &value) || value == 0)
+        return false;
+    *number_r = (uint32_t)value;
+    return true;
+}
+
+bool pop3_number_and_count(struct cq_slice text, uint32_t max, uint32_t *number_r, uint64_t *lines_r)
+{
+    text = cq_slice_trim(text);
+    struct cq_slice number = cq_slice_cut(&text, ' ');
+    return pop3_number(number, max, number_r) && cq_slice_u64(cq_slice_trim(text), UINT32_MAX, lines_r);
+}
+
+void pop3_stuffer_init(struct pop3_stuffer *stuffer, bool limited, uint64_t lines)
+{
+    *stuffer = (struct pop3_stuffer){.line_start = true, .blank = true, .limited = limited, .lines_left = lines};
+}
+
+/* A line has ended: are we in the body now, and is that all that TOP wanted? */
+static void line_ended(struct pop3_stuffer *s)
+{
+    if (s->in_body && s->limited && s->lines_left)
+        s->lines_left--;
+    if (s->blank)
+        s->in_body = true;
+    s->line_start = s->blank = true;
+    if (s->limited && s->in_body && !s->lines_left)
+        s->done = true;
+}
+
+static void add_newline(struct pop3_stuffer *s, struct cq_buf *out)
+{
+    if (!s->cr)
+        cq_buf_byte(out, '\r');
+    cq_buf_byte(out, '\n');
+    s->cr = false;
+    line_ended(s);
+}
+
+void pop3_stuff(struct pop3_stuffer *s, struct cq_slice piece, struct cq_buf *out)
+{
+    while (piece.len && !s->done) {
+        size_t len = cq_slice_find(piece, '\n');
+        struct cq_slice text = cq_slice_sub(piece, 0, len);
+        if (text.len) {
+            if (s->line_start && text.data[0] == '.')
+                cq_buf_byte(out, '.');
+            cq_buf_slice_add(out, text);
+            s->line_start = false;
+            s->cr = text.data[text.len - 1] == '\r';
+            if (text.len > 1 || !s->cr)
+                s->blank = false;
+        }
+        if (len < piece.len)
+            add_newline(s, out);
+        piece = cq_slice_skip(piece, len < piece.len ? len + 1 : len);
+    }
+}
+
+void pop3_stuff_end(struct pop3_stuffer *s, struct cq_buf *out)
+{
+    if (!s->line_start)
+        add_newline(s, out);
+    cq_buf_add(out, ".\r\n", 3);
+}

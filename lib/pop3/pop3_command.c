@@ -72,10 +72,11 @@ void pop3_stuff(struct pop3_stuffer *s, struct cq_slice piece, struct cq_buf *ou
             if (s->line_start && text.data[0] == '.')
                 cq_buf_byte(out, '.');
             cq_buf_slice_add(out, text);
+            bool ends_with_cr = text.data[text.len - 1] == '\r';
+            if (text.len > 1 || !ends_with_cr || !s->line_start)
+                s->blank = false; /* anything but one CR */
             s->line_start = false;
-            s->cr = text.data[text.len - 1] == '\r';
-            if (text.len > 1 || !s->cr)
-                s->blank = false;
+            s->cr = ends_with_cr;
         }
         if (len < piece.len)
             add_newline(s, out);

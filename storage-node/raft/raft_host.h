@@ -135,8 +135,8 @@ void raft_host_free(struct raft_host **host);
 /* Writes the first records of a new group's replica into a batch; every initial replica gets the same members in the
  * same order. The batch must be synced before the group is opened. CQ_E_INVALID: members wrong (none, too many, twice
  * the same, this replica not among them). */
-enum cq_rc raft_bootstrap(struct store_batch *batch, uint32_t group, uint64_t replica,
-                          const struct raft_member *members, size_t count, struct cq_err *err);
+enum cq_rc raft_boot_write(struct store_batch *batch, uint32_t group, uint64_t replica,
+                           const struct raft_member *members, size_t count, struct cq_err *err);
 
 /* Reads what the store has of a replica: on any thread, before raft_host_add(). CQ_E_NOT_FOUND: nothing (a replica
  * that has never heard of its group); CQ_E_CORRUPT, CQ_E_VERSION, CQ_E_IO: do not start the replica. */

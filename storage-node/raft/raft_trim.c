@@ -1,0 +1,77 @@
+/* Forgetting the beginning of the log: a marker says what stood before it. Never past what every member has (the floor,
+ * which the leader's heartbeats carry), never past what this replica's state has durably applied. */
+#include "raft_private.h"
+
+void raft_floor_update(struct raft_group *group)
+{
+    if (!raft_group_is_leader(group))
+        return;
+    uint64_t floor = group->stored < group->commit ? group->stored : group->commit;
+    for (size_t i = 0; i < group->stream_count; i++) {
+        raft_index match = 0;
+        raft_match_index(&group->raft, group->streams[i].replica, &match);
+        if (match < floor)
+            floor = match;
+    }
+    if (floor > group->floor)
+        group->floor = floor;
+}
+
+/* The configuration that was in force at index. */
+static const struct raft_conf_at *conf_at(const struct raft_group *group, uint64_t index)
+{
+    const struct raft_conf_at *found = NULL;
+    for (size_t i = 0; i < group->conf_count && group->confs[i].index <= index; i++)
+        found = &group->confs[i];
+    return found;
+}
+
+void raft_trim_consider(struct raft_group *group)
+{
+    const struct raft_settings *settings = &group->host->settings;
+    uint64_t index = group->durable_applied;
+    if (group->failed || group->trim_job || index < group->log.marker_index + settings->trim_entries)
+        return;
+    raft_floor_update(group);
+    if (group->floor < index)
+        index = group->floor;
+    const struct raft_conf_at *conf = conf_at(group, index);
+    if (!conf || index < group->log.marker_index + settings->trim_entries || index <= settings->trim_keep)
+        return;
+    struct cq_buf bytes;
+    cq_buf_init(&bytes, RAFT_CONF_BYTES_MAX);
+    raft_conf_encode(conf->conf.members, conf->conf.count, &bytes);
+    const struct raft_marker marker = {index, raft_log_term(&group->log, index), conf->index, cq_buf_slice(&bytes)};
+    uint64_t first = index - settings->trim_keep + 1;
+    if (first < group->log.first)
+        first = group->log.first;
+    struct raft_job *job = raft_host_job(group->host);
+    raft_job_trim(job, &group->owner, &marker, group->log.first, first);
+    group->trim_job = raft_job_number(job);
+    group->trim_index = index;
+    group->trim_first = first;
+    cq_buf_fini(&bytes);
+}
+
+void raft_trim_durable(struct raft_group *group)
+{
+    struct raft_step step = {.event = {.type = RAFT_SNAPSHOT}};
+    const struct raft_conf_at *conf = conf_at(group, group->trim_index);
+    uint64_t index = group->trim_index;
+    step.event.snapshot.metadata.index = index;
+    step.event.snapshot.metadata.term = raft_log_term(&group->log, index);
+    step.event.snapshot.metadata.configuration_index = conf->index;
+    raft_conf_to_raft(&conf->conf, &step.event.snapshot.metadata.configuration); /* libraft takes it */
+    step.event.snapshot.trailing = (unsigned)(index - group->trim_first + 1);
+    group->log.marker_index = index;
+    group->log.marker_term = step.event.snapshot.metadata.term;
+    group->trim_job = 0;
+    raft_group_step(group, &step);
+    raft_log_trim(&group->log, group->trim_first);
+    group->trimmed_told = false;
+    while (group->conf_count > 1 && group->confs[1].index <= index) {
+        group->conf_count--;
+        memmove(group->confs, group->confs + 1, group->conf_count * sizeof *group->confs);
+    }
+    raft_host_dirty(group);
+}

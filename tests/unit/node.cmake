@@ -1,0 +1,3 @@
+set(node_fakes ${CMAKE_CURRENT_LIST_DIR}/node/fake_machine.c)
+chasqui_unit_test(node/writer DEPS cq_node)
+chasqui_unit_test(node/apply SOURCES ${node_fakes} DEPS cq_node)

@@ -1,0 +1,64 @@
+/* The groups of this node. A struct group is made when its replica is opened and lives until the process ends, so any
+ * thread may keep a pointer; what changes in it is atomic.
+ *
+ * Three threads work for a group: the Raft thread (its log and elections), its apply thread (the machine), and the RPC
+ * workers, which only look at the hints below to refuse early. */
+#ifndef GROUP_H
+#define GROUP_H
+
+#include <stdatomic.h>
+
+#include "node/apply.h"
+#include "node/group_record.h"
+#include "raft/raft_host.h"
+
+#define GROUPS_MAX 4097 /* of a node: the system shard and TOPOLOGY_SHARDS_MAX */
+#define GROUP_SYSTEM 0
+
+struct raft_thread;
+struct watch_table;
+
+struct group {
+    struct group_record record;
+    struct apply_group *apply;
+    struct raft_thread *raft;
+
+    /* Hints for other threads than the Raft thread, which sets them. */
+    _Atomic int role; /* enum raft_group_role */
+    _Atomic uint64_t term;
+    _Atomic uint64_t leader; /* replica id; 0: not known */
+    _Atomic bool failed;     /* the replica has stopped */
+
+    _Atomic uint64_t time;         /* us: no entry of ours has a later time; never falls */
+    _Atomic uint64_t applied;      /* by the apply thread */
+    _Atomic uint64_t durable;      /* by the writer */
+    _Atomic uint64_t first_index;  /* of the log, durably */
+    _Atomic bool applied_posted;   /* the Raft thread will look at applied and durable */
+    _Atomic uint64_t commit_index; /* as of the last look of the Raft thread */
+    _Atomic bool caught_up;        /* since the start, applied has once reached what the leader had committed */
+
+    struct watch_table *watches; /* the apply thread's */
+};
+
+/* A table of groups by number; reading needs no lock. */
+struct groups {
+    _Atomic(struct group *) by_id[GROUPS_MAX];
+};
+
+static inline struct group *groups_find(const struct groups *groups, uint32_t id)
+{
+    return id < GROUPS_MAX ? atomic_load_explicit(&groups->by_id[id], memory_order_acquire) : NULL;
+}
+
+static inline bool group_leads(const struct group *group)
+{
+    return atomic_load_explicit(&group->role, memory_order_relaxed) == RAFT_GROUP_LEADER;
+}
+
+/* The time of the next entry of this group: `now` (us since 1970) or the last one's, whichever is later. */
+uint64_t group_entry_time(struct group *group, uint64_t now);
+
+/* An outcome carried this entry time. */
+void group_saw_time(struct group *group, uint64_t entry_time);
+
+#endif

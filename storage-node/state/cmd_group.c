@@ -1,0 +1,120 @@
+/* The group's own commands, proposed by its leader: OWN_SLOTS, OUTBOX_ADVANCE, DIGEST_MARK. */
+#include "base/cq_endian.h"
+#include "state/mail_private.h"
+
+static void mark_owned(uint8_t *owned, uint32_t first, uint32_t last)
+{
+    for (uint32_t slot = first; slot <= last; slot++)
+        owned[slot / 8] |= (uint8_t)(1u << slot % 8);
+}
+
+/* The bitmap as ranges. Returns how many. */
+static size_t owned_ranges(const uint8_t *owned, struct slot_range *ranges)
+{
+    size_t count = 0;
+    bool inside = false;
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        bool is_owned = owned[slot / 8] >> slot % 8 & 1;
+        if (is_owned && !inside)
+            ranges[count++].first = (uint16_t)slot;
+        if (is_owned)
+            ranges[count - 1].last = (uint16_t)slot;
+        inside = is_owned;
+    }
+    return count;
+}
+
+COMMAND(cmd_own_slots)
+{
+    (void)reply_r;
+    const Chasqui__Mail__OwnSlots *own = message;
+    struct mail_machine *m = a->v.m;
+    if (own->map_epoch < m->slots_epoch)
+        return CQ_FAIL(a->v.err, CQ_E_CONFLICT, "map epoch %llu after %llu", (unsigned long long)own->map_epoch,
+                       (unsigned long long)m->slots_epoch);
+    if (own->n_ranges > SLOT_COUNT)
+        return CQ_FAIL(a->v.err, CQ_E_LIMIT, "%zu slot ranges", own->n_ranges);
+    uint8_t *owned = cq_pool_calloc(a->v.pool, 1, SLOT_COUNT / 8);
+    for (size_t i = 0; i < own->n_ranges; i++) {
+        const Chasqui__Mail__OwnSlots__Range *range = own->ranges[i];
+        if (range->first > range->last || range->last >= SLOT_COUNT)
+            return CQ_FAIL(a->v.err, CQ_E_INVALID, "slots %u to %u", range->first, range->last);
+        mark_owned(owned, range->first, range->last);
+    }
+    struct slot_range *ranges = cq_pool_alloc(a->v.pool, SLOT_COUNT / 2 * sizeof *ranges);
+    struct state_key key;
+    key_begin(&key, db_space(m->db), 0, KEY_SLOTS);
+    struct cq_buf *out = mail_scratch(m);
+    slots_record_put(own->map_epoch, ranges, owned_ranges(owned, ranges), out);
+    db_put(m->db, &key, cq_buf_slice(out));
+    memcpy(m->owned, owned, sizeof m->owned);
+    m->slots_epoch = own->map_epoch;
+    return CQ_OK;
+}
+
+static int position_cmp(struct outbox_position a, struct outbox_position b)
+{
+    if (a.index != b.index)
+        return a.index < b.index ? -1 : 1;
+    return a.sub_index < b.sub_index ? -1 : a.sub_index > b.sub_index;
+}
+
+/* Removes published events, a bounded piece at a time: the cursor says how far it came. */
+COMMAND(cmd_outbox_advance)
+{
+    (void)reply_r;
+    const Chasqui__Mail__OutboxAdvance *advance = message;
+    struct mail_machine *m = a->v.m;
+    struct outbox_position to = {advance->to_index, advance->to_sub_index};
+    struct outbox_position at = {m->group.outbox_index, m->group.outbox_sub_index};
+    if (to.index >= a->position.index)
+        return CQ_FAIL(a->v.err, CQ_E_INVALID, "outbox cursor to index %llu", (unsigned long long)to.index);
+    struct state_key all;
+    key_begin(&all, db_space(m->db), 0, KEY_OUTBOX);
+    struct outbox_position *gone = cq_pool_calloc(a->v.pool, STATE_EFFECTS_MAX, sizeof *gone);
+    size_t count = 0;
+    enum cq_rc rc = CQ_OK;
+    struct db_iter *iter = db_iter_prefix(m->db, &all);
+    while (count < STATE_EFFECTS_MAX && (rc = db_iter_next(iter)) == CQ_OK) {
+        const uint8_t *rest = key_rest(db_iter_key(iter)).data;
+        struct outbox_position event = {cq_get_be64(rest), cq_get_be32(rest + 8)};
+        if (position_cmp(event, to) > 0) {
+            rc = CQ_E_EOF;
+            break;
+        }
+        gone[count++] = event;
+        m->group.outbox_bytes -= db_iter_value(iter).len - 1;
+    }
+    db_iter_free(&iter);
+    if (rc != CQ_OK && rc != CQ_E_EOF)
+        return rc;
+    for (size_t i = 0; i < count; i++) {
+        struct state_key key = all;
+        key_u64(&key, gone[i].index);
+        key_u32(&key, gone[i].sub_index);
+        db_delete(m->db, &key);
+    }
+    m->group.outbox_events -= count;
+    struct outbox_position reached = rc == CQ_E_EOF || count == 0 ? to : gone[count - 1];
+    if (position_cmp(reached, at) > 0) {
+        m->group.outbox_index = reached.index;
+        m->group.outbox_sub_index = reached.sub_index;
+    }
+    return CQ_OK;
+}
+
+/* The digest with this entry's own time in it: what every replica has when it has applied this index. */
+COMMAND(cmd_digest_mark)
+{
+    (void)message;
+    struct mail_machine *m = a->v.m;
+    mail_save_group(m);
+    const struct db_mark *mark = db_mark(m->db);
+    Chasqui__Mail__DigestReply reply = CHASQUI__MAIL__DIGEST_REPLY__INIT;
+    reply.index = a->position.index;
+    reply.digest_low = mark->digest.low;
+    reply.digest_high = mark->digest.high;
+    reply.records = mark->records;
+    *reply_r = mail_pack(a->v.pool, &reply.base);
+    return CQ_OK;
+}

@@ -1,0 +1,197 @@
+#include "state/mail_machine.h"
+
+#include "base/cq_endian.h"
+#include "base/cq_mem.h"
+#include "state/mail_private.h"
+
+#include <stdlib.h>
+
+/* mail_apply.c, mail_read.c */
+void mail_apply(struct machine *machine, struct machine_position position, struct cq_slice entry, struct cq_pool *pool,
+                struct machine_outcome *outcome_r);
+enum cq_rc mail_read(struct machine *machine, const struct machine_read *read, struct cq_pool *pool,
+                     struct cq_buf *answer, struct cq_buf *raw, struct cq_err *err);
+
+static uint64_t machine_applied(const struct machine *machine)
+{
+    return db_mark(((const struct mail_machine *)machine)->db)->index;
+}
+
+static struct machine_effects *machine_effects_take(struct machine *machine)
+{
+    return db_effects_take(mail_machine_of(machine)->db);
+}
+
+static void machine_effects_written(struct machine *machine, struct machine_effects *effects)
+{
+    db_effects_written(mail_machine_of(machine)->db, effects);
+}
+
+static void machine_digest(const struct machine *machine, uint8_t digest_r[static 16])
+{
+    const struct db_mark *mark = db_mark(((const struct mail_machine *)machine)->db);
+    cq_put_be64(digest_r, mark->digest.high);
+    cq_put_be64(digest_r + 8, mark->digest.low);
+}
+
+static enum cq_rc machine_health(const struct machine *machine)
+{
+    return db_broken(((const struct mail_machine *)machine)->db);
+}
+
+static void machine_close(struct machine *machine)
+{
+    struct mail_machine *m = mail_machine_of(machine);
+    db_close(&m->db);
+    uid_cache_free(&m->uids);
+    cq_buf_fini(&m->scratch);
+    free(m);
+}
+
+static const struct machine_ops ops = {
+    .apply = mail_apply,
+    .read = mail_read,
+    .applied = machine_applied,
+    .effects_take = machine_effects_take,
+    .effects_encode = db_effects_encode,
+    .effects_written = machine_effects_written,
+    .digest = machine_digest,
+    .health = machine_health,
+    .close = machine_close,
+};
+
+/* Group-level records, read once. */
+static enum cq_rc load_group(struct mail_machine *m, struct cq_pool *pool, struct cq_err *err)
+{
+    struct state_key key;
+    struct cq_slice bytes;
+    m->group = (struct group_record){.active_version = 1};
+    key_begin(&key, db_space(m->db), 0, KEY_GROUP);
+    enum cq_rc rc = db_get(m->db, &key, pool, &bytes);
+    if (rc == CQ_OK)
+        rc = group_record_get(bytes, &m->group);
+    if (rc != CQ_OK && rc != CQ_E_NOT_FOUND)
+        return CQ_FAIL(err, rc, "group record of group %u", m->config.group);
+    if (m->group.active_version > ENTRY_COMMAND_VERSION)
+        return CQ_FAIL(err, CQ_E_VERSION, "group %u runs command version %u, this build knows %u", m->config.group,
+                       m->group.active_version, ENTRY_COMMAND_VERSION);
+    key_begin(&key, db_space(m->db), 0, KEY_SLOTS);
+    rc = db_get(m->db, &key, pool, &bytes);
+    if (rc == CQ_OK)
+        rc = slots_record_get(bytes, &m->slots_epoch, m->owned);
+    if (rc != CQ_OK && rc != CQ_E_NOT_FOUND)
+        return CQ_FAIL(err, rc, "slots record of group %u", m->config.group);
+    return CQ_OK;
+}
+
+enum cq_rc mail_machine_open(const struct machine_config *config, struct machine **machine_r, struct cq_err *err)
+{
+    *machine_r = NULL;
+    struct mail_machine *m = cq_new(struct mail_machine);
+    m->base.ops = &ops;
+    m->config = *config;
+    m->uids = uid_cache_new(UID_CACHE_BYTES);
+    cq_buf_init(&m->scratch, 4u << 20);
+    struct cq_pool *pool = cq_pool_new(4096);
+    enum cq_rc rc = db_open(config, &m->db, err);
+    if (rc == CQ_OK)
+        rc = load_group(m, pool, err);
+    cq_pool_free(&pool);
+    if (rc != CQ_OK) {
+        machine_close(&m->base);
+        return rc;
+    }
+    *machine_r = &m->base;
+    return CQ_OK;
+}
+
+uint64_t mail_machine_time(const struct machine *machine)
+{
+    return ((const struct mail_machine *)machine)->group.time;
+}
+
+struct outbox_position mail_machine_outbox_cursor(const struct machine *machine)
+{
+    const struct mail_machine *m = (const struct mail_machine *)machine;
+    return (struct outbox_position){m->group.outbox_index, m->group.outbox_sub_index};
+}
+
+/* ---- what a leader asks in the background ---- */
+
+/* The first record of a group-level kind, from the key on. CQ_E_EOF when there is none. */
+static enum cq_rc first_of(struct mail_machine *m, const struct state_key *from, struct cq_pool *pool,
+                           struct cq_slice *key_r, struct cq_slice *value_r)
+{
+    struct state_key prefix = *from, after;
+    prefix.len = STATE_KEY_HEAD;
+    key_after_prefix(&prefix, &after);
+    struct db_iter *iter = db_iter_new(m->db, key_slice(from), key_slice(&after));
+    enum cq_rc rc = db_iter_next(iter);
+    if (rc == CQ_OK) {
+        *key_r = cq_pool_slice(pool, db_iter_key(iter));
+        *value_r = cq_pool_slice(pool, db_iter_value(iter));
+    }
+    db_iter_free(&iter);
+    return rc;
+}
+
+bool mail_machine_reclaim_due(struct machine *machine, uint64_t now)
+{
+    struct mail_machine *m = mail_machine_of(machine);
+    struct cq_pool *pool = cq_pool_new(1024);
+    struct state_key key;
+    struct cq_slice found, value;
+    key_begin(&key, db_space(m->db), 0, KEY_TOMBSTONE);
+    bool due = first_of(m, &key, pool, &found, &value) == CQ_OK;
+    if (!due) {
+        key_begin(&key, db_space(m->db), 0, KEY_EXPIRY);
+        due = first_of(m, &key, pool, &found, &value) == CQ_OK && cq_get_be64(key_rest(found).data) <= now;
+    }
+    cq_pool_free(&pool);
+    return due;
+}
+
+enum cq_rc mail_machine_outbox_next(struct machine *machine, struct outbox_position after, struct cq_pool *pool,
+                                    struct outbox_position *position_r, struct cq_slice *event_r, struct cq_err *err)
+{
+    struct mail_machine *m = mail_machine_of(machine);
+    struct state_key key;
+    struct cq_slice found, value;
+    key_begin(&key, db_space(m->db), 0, KEY_OUTBOX);
+    key_u64(&key, after.index);
+    key_u32(&key, after.sub_index);
+    key_u8(&key, 0); /* the first key over `after` itself */
+    enum cq_rc rc = first_of(m, &key, pool, &found, &value);
+    if (rc == CQ_OK)
+        rc = bytes_record_get(value, event_r);
+    if (rc != CQ_OK)
+        return rc == CQ_E_EOF ? rc : CQ_FAIL(err, rc, "outbox of group %u", m->config.group);
+    *position_r = (struct outbox_position){cq_get_be64(key_rest(found).data), cq_get_be32(key_rest(found).data + 8)};
+    return CQ_OK;
+}
+
+/* ---- verifying ---- */
+
+enum cq_rc mail_machine_verify(struct machine *machine, uint64_t *records_r, struct cq_err *err)
+{
+    struct mail_machine *m = mail_machine_of(machine);
+    struct state_key all = {.len = 0}, after;
+    key_bytes(&all, db_space(m->db)->prefix, STATE_KEY_PREFIX);
+    key_after_prefix(&all, &after);
+    struct db_iter *iter = db_iter_new(m->db, key_slice(&all), key_slice(&after));
+    struct cq_hash128 sum = {0, 0};
+    uint64_t records = 0;
+    enum cq_rc rc;
+    while ((rc = db_iter_next(iter)) == CQ_OK) {
+        sum = hash128_add(sum, db_record_hash(db_iter_key(iter), db_iter_value(iter)));
+        records++;
+    }
+    db_iter_free(&iter);
+    if (rc != CQ_E_EOF)
+        return CQ_FAIL(err, rc, "group %u: record %llu does not read", m->config.group, (unsigned long long)records);
+    *records_r = records;
+    if (records != db_mark(m->db)->records || !cq_hash128_eq(sum, db_mark(m->db)->digest))
+        return CQ_FAIL(err, CQ_E_CORRUPT, "group %u: digest of %llu records is not the one that apply kept for %llu",
+                       m->config.group, (unsigned long long)records, (unsigned long long)db_mark(m->db)->records);
+    return CQ_OK;
+}

@@ -1,0 +1,126 @@
+/* FETCH: records of a set, in order of UID, a batch at a time. */
+#include "base/cq_endian.h"
+#include "state/mail_private.h"
+
+struct batch {
+    struct mail_view *v;
+    struct cq_buf *raw;
+    uint64_t mailbox;
+    bool summaries;
+    uint32_t records, records_max;
+    size_t raw_start;
+};
+
+/* Full after this many records or bytes: the next record starts the next batch. */
+static bool batch_full(const struct batch *batch)
+{
+    return batch->records >= batch->records_max || batch->raw->len - batch->raw_start >= STATE_READ_BYTES;
+}
+
+static enum cq_rc load_summary(struct mail_view *v, uint64_t email, struct cq_slice *summary_r)
+{
+    struct state_key key = mail_key_u64(v, KEY_SUMMARY, email);
+    struct cq_slice bytes;
+    enum cq_rc rc = db_get(v->m->db, &key, v->pool, &bytes);
+    if (rc == CQ_E_NOT_FOUND)
+        rc = CQ_E_CORRUPT;
+    return mail_decoded(v, rc == CQ_OK ? bytes_record_get(bytes, summary_r) : rc, "summary");
+}
+
+enum cq_rc mail_put_record(struct mail_view *v, uint32_t uid, const struct message_record *message, bool summary,
+                           struct cq_buf *raw)
+{
+    struct fetch_record record = {
+        .uid = uid,
+        .size = message->size,
+        .modseq = message->modseq,
+        .internal_date = message->internal_date,
+        .save_date = message->save_date,
+        .email = message->email,
+        .thread = message->thread,
+        .flags = message->flags,
+        .keywords = message->keywords,
+    };
+    enum cq_rc rc = summary ? load_summary(v, message->email, &record.summary) : CQ_OK;
+    if (rc == CQ_OK && !fetch_record_encode(&record, raw))
+        rc = CQ_FAIL(v->err, CQ_E_LIMIT, "no room for a record");
+    return rc;
+}
+
+static enum cq_rc add_record(struct batch *batch, uint32_t uid, struct cq_slice value)
+{
+    struct message_record message;
+    enum cq_rc rc = mail_decoded(batch->v, message_record_get(value, &message), "message");
+    if (rc == CQ_OK)
+        rc = mail_put_record(batch->v, uid, &message, batch->summaries, batch->raw);
+    batch->records++;
+    return rc;
+}
+
+/* *next_r: 0, or the UID where the batch became full. */
+static enum cq_rc fetch_range(struct batch *batch, struct db_iter *iter, struct uid_range range, uint32_t *next_r)
+{
+    struct state_key from = mail_key_uid(batch->v, KEY_MESSAGE, batch->mailbox, range.first);
+    enum cq_rc rc;
+    db_iter_seek(iter, &from);
+    while ((rc = db_iter_next(iter)) == CQ_OK) {
+        struct cq_slice key = db_iter_key(iter);
+        uint32_t uid = cq_get_be32(key.data + key.len - 4);
+        if (uid > range.last)
+            return CQ_OK;
+        if (batch_full(batch)) {
+            *next_r = uid;
+            return CQ_OK;
+        }
+        rc = add_record(batch, uid, db_iter_value(iter));
+        if (rc != CQ_OK)
+            return rc;
+    }
+    return rc == CQ_E_EOF ? CQ_OK : rc;
+}
+
+static enum cq_rc fetch_set(struct batch *batch, const struct uidset *set, uint32_t *next_r)
+{
+    struct state_key all = mail_key_u64(batch->v, KEY_MESSAGE, batch->mailbox);
+    struct db_iter *iter = db_iter_prefix(batch->v->m->db, &all);
+    enum cq_rc rc = CQ_OK;
+    *next_r = 0;
+    for (size_t i = 0; i < set->count && rc == CQ_OK && !*next_r; i++)
+        rc = fetch_range(batch, iter, set->ranges[i], next_r);
+    db_iter_free(&iter);
+    return rc;
+}
+
+static uint32_t records_max(uint32_t asked)
+{
+    return asked && asked < STATE_READ_RECORDS ? asked : STATE_READ_RECORDS;
+}
+
+READ(read_fetch)
+{
+    const Chasqui__Mail__Fetch *fetch = (const void *)message;
+    struct batch batch = {
+        .v = v,
+        .raw = raw,
+        .mailbox = fetch->mailbox,
+        .summaries = fetch->summaries,
+        .records_max = records_max(fetch->max_records),
+        .raw_start = raw->len,
+    };
+    struct mailbox_record mailbox;
+    struct uidset set;
+    Chasqui__Mail__FetchReply reply = CHASQUI__MAIL__FETCH_REPLY__INIT;
+    enum cq_rc rc = mail_load_mailbox(v, fetch->mailbox, &mailbox);
+    if (rc == CQ_OK)
+        rc = mail_uidset(v, fetch->uids, &set);
+    if (rc == CQ_OK)
+        rc = fetch_set(&batch, &set, &reply.next_uid);
+    if (rc == CQ_OK)
+        rc = mail_keyword_list(v, fetch->mailbox, &reply.keywords, &reply.n_keywords);
+    if (rc != CQ_OK)
+        return rc;
+    reply.records = batch.records;
+    reply.highest_modseq = mailbox.highest_modseq;
+    *reply_r = mail_pack(v->pool, &reply.base);
+    return CQ_OK;
+}

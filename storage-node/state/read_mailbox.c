@@ -1,0 +1,161 @@
+/* GET_ACCOUNT, LIST_MAILBOXES, OPEN_MAILBOX. */
+#include "base/cq_endian.h"
+#include "state/mail_private.h"
+
+#include <stdlib.h>
+
+READ(read_account)
+{
+    (void)message, (void)raw;
+    *reply_r = mail_account_reply(v);
+    return CQ_OK;
+}
+
+static void fill_mailbox(struct mail_view *v, uint64_t id, const struct mailbox_record *record,
+                         Chasqui__Mail__Mailbox *mailbox)
+{
+    chasqui__mail__mailbox__init(mailbox);
+    mailbox->id = id;
+    mailbox->name = cq_pool_cstr(v->pool, record->name);
+    mailbox->use = (Chasqui__Mail__SpecialUse)record->use;
+    mailbox->uidvalidity = record->uidvalidity;
+    mailbox->uidnext = record->uidnext;
+    mailbox->highest_modseq = record->highest_modseq;
+    mailbox->messages = record->messages;
+    mailbox->unseen = record->unseen;
+    mailbox->deleted = record->deleted;
+    mailbox->size = record->size;
+    mailbox->recent_from = record->recent_from;
+}
+
+enum cq_rc mail_keyword_list(struct mail_view *v, uint64_t mailbox, char ***names_r, size_t *count_r)
+{
+    struct keyword_table *table;
+    enum cq_rc rc = mail_load_keywords(v, mailbox, &table);
+    if (rc != CQ_OK)
+        return rc;
+    *names_r = cq_pool_calloc(v->pool, table->count, sizeof **names_r);
+    for (size_t i = 0; i < table->count; i++)
+        (*names_r)[i] = cq_pool_cstr(v->pool, table->names[i]);
+    *count_r = table->count;
+    return CQ_OK;
+}
+
+/* ---- LIST_MAILBOXES ---- */
+
+static int by_name(const void *a, const void *b)
+{
+    const Chasqui__Mail__Mailbox *x = *(Chasqui__Mail__Mailbox *const *)a, *y = *(Chasqui__Mail__Mailbox *const *)b;
+    return strcmp(x->name, y->name); /* bytes: no NUL can be in a name */
+}
+
+static enum cq_rc list_mailboxes(struct mail_view *v, Chasqui__Mail__MailboxList *list)
+{
+    struct state_key prefix = mail_key(v, KEY_MAILBOX);
+    struct db_iter *iter = db_iter_prefix(v->m->db, &prefix);
+    enum cq_rc rc;
+    list->mailboxes = cq_pool_calloc(v->pool, v->account.mailboxes, sizeof *list->mailboxes);
+    while ((rc = db_iter_next(iter)) == CQ_OK) {
+        struct mailbox_record record;
+        rc = mail_decoded(v, mailbox_record_get(db_iter_value(iter), &record), "mailbox");
+        if (rc == CQ_OK && list->n_mailboxes == v->account.mailboxes)
+            rc = mail_decoded(v, CQ_E_CORRUPT, "mailbox");
+        if (rc != CQ_OK)
+            break;
+        Chasqui__Mail__Mailbox *mailbox = cq_pool_alloc(v->pool, sizeof *mailbox);
+        fill_mailbox(v, cq_get_be64(key_rest(db_iter_key(iter)).data), &record, mailbox);
+        list->mailboxes[list->n_mailboxes++] = mailbox;
+    }
+    db_iter_free(&iter);
+    if (rc != CQ_E_EOF)
+        return rc;
+    qsort(list->mailboxes, list->n_mailboxes, sizeof *list->mailboxes, by_name);
+    return CQ_OK;
+}
+
+static enum cq_rc list_subscriptions(struct mail_view *v, Chasqui__Mail__MailboxList *list)
+{
+    struct state_key prefix = mail_key(v, KEY_SUBSCRIPTION);
+    struct db_iter *iter = db_iter_prefix(v->m->db, &prefix);
+    enum cq_rc rc;
+    list->subscriptions = cq_pool_calloc(v->pool, v->account.subscriptions, sizeof *list->subscriptions);
+    while ((rc = db_iter_next(iter)) == CQ_OK && list->n_subscriptions < v->account.subscriptions)
+        list->subscriptions[list->n_subscriptions++] = cq_pool_cstr(v->pool, key_rest(db_iter_key(iter)));
+    db_iter_free(&iter);
+    return rc == CQ_E_EOF ? CQ_OK : rc == CQ_OK ? mail_decoded(v, CQ_E_CORRUPT, "subscription") : rc;
+}
+
+READ(read_mailboxes)
+{
+    (void)message, (void)raw;
+    Chasqui__Mail__MailboxList list = CHASQUI__MAIL__MAILBOX_LIST__INIT;
+    enum cq_rc rc = list_mailboxes(v, &list);
+    if (rc == CQ_OK)
+        rc = list_subscriptions(v, &list);
+    if (rc == CQ_OK)
+        *reply_r = mail_pack(v->pool, &list.base);
+    return rc;
+}
+
+/* ---- OPEN_MAILBOX ---- */
+
+static enum cq_rc read_uids(struct mail_view *v, uint64_t mailbox, struct uid_entry *entry)
+{
+    struct state_key prefix = mail_key_u64(v, KEY_MESSAGE, mailbox);
+    struct db_iter *iter = db_iter_prefix(v->m->db, &prefix);
+    enum cq_rc rc;
+    while ((rc = db_iter_next(iter)) == CQ_OK) {
+        struct message_record message;
+        struct cq_slice key = db_iter_key(iter);
+        rc = mail_decoded(v, message_record_get(db_iter_value(iter), &message), "message");
+        if (rc != CQ_OK)
+            break;
+        uid_entry_add(entry, cq_get_be32(key.data + key.len - 4), !(message.flags & CHASQUI__MAIL__SYSTEM_FLAG__SEEN));
+    }
+    db_iter_free(&iter);
+    return rc == CQ_E_EOF ? CQ_OK : rc;
+}
+
+enum cq_rc mail_uids(struct mail_view *v, uint64_t mailbox, struct uid_entry **entry_r)
+{
+    struct uid_cache *cache = v->m->uids;
+    *entry_r = uid_cache_find(cache, v->id, mailbox);
+    if (*entry_r)
+        return CQ_OK;
+    *entry_r = uid_cache_make(cache, v->id, mailbox);
+    enum cq_rc rc = read_uids(v, mailbox, *entry_r);
+    if (rc == CQ_OK)
+        uid_cache_settle(cache, *entry_r);
+    else
+        uid_cache_drop(cache, v->id, mailbox);
+    return rc;
+}
+
+READ(read_open)
+{
+    (void)raw;
+    const Chasqui__Mail__OpenMailbox *open = (const void *)message;
+    struct mailbox_record record;
+    struct uid_entry *uids;
+    enum cq_rc rc = mail_load_mailbox(v, open->mailbox, &record);
+    if (rc == CQ_OK)
+        rc = mail_uids(v, open->mailbox, &uids);
+    if (rc != CQ_OK)
+        return rc;
+    if (uid_entry_count(uids) != record.messages) /* never shorter than it is: clients would delete mail */
+        return mail_decoded(v, CQ_E_CORRUPT, "message count");
+    Chasqui__Mail__OpenMailboxReply reply = CHASQUI__MAIL__OPEN_MAILBOX_REPLY__INIT;
+    Chasqui__Mail__Mailbox mailbox;
+    Chasqui__Mail__UidSet wire;
+    struct uidset all = uid_entry_all(uids, v->pool);
+    fill_mailbox(v, open->mailbox, &record, &mailbox);
+    rc = mail_keyword_list(v, open->mailbox, &mailbox.keywords, &mailbox.n_keywords);
+    if (rc != CQ_OK)
+        return rc;
+    mail_uidset_put(v->pool, &all, &wire);
+    reply.mailbox = &mailbox;
+    reply.uids = &wire;
+    reply.first_unseen_uid = uid_entry_first_unseen(uids);
+    *reply_r = mail_pack(v->pool, &reply.base);
+    return CQ_OK;
+}

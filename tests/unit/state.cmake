@@ -1,0 +1,1 @@
+chasqui_unit_test(state/mailstore_local DEPS cq_mailstore_local)

@@ -135,7 +135,7 @@ static void fiber_main(void)
     IO_ASAN_LEAVE(NULL, home->loop_stack, home->loop_stack_size);
     IO_TSAN_SWITCH(home->loop_tsan);
     setcontext(&home->loop_context);
-    CQ_ASSERT(!"a fiber came back from its end");
+    CQ_ASSERT(false && "a fiber came back from its end");
 }
 
 static bool give_stack(struct io_fiber *fiber)

@@ -23,6 +23,7 @@ struct directory_config {
 };
 
 struct cq_config_part directory_config_part(struct directory_config *values);
+extern struct cq_metrics directory_metrics;
 
 /* Opens the database and brings its schema up to date. CQ_E_IO; CQ_E_VERSION: written by a newer version;
  * CQ_E_CORRUPT: a migration that was applied is not the one that this build has. Refuses nothing else.
@@ -205,7 +206,7 @@ enum cq_rc directory_changes(struct directory *directory, uint64_t since, size_t
 
 /* A reader of the feed. `changed` is called in the caller's context for each change; kind and ids as above.
  * `lost` says that changes were missed: everything must be looked at again. */
-typedef void directory_watch_fn(const struct dir_change *change, bool lost, void *ctx);
+typedef void directory_watch_fn(const struct dir_change *change, bool lost, void *ctx); /* change NULL: lost */
 
 struct directory_watch {
     struct directory *directory;

@@ -1,0 +1,1 @@
+chasqui_fuzz_target(dir_address DEPS cq_directory)

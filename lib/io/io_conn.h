@@ -58,15 +58,15 @@ struct io_conn_ops {
     /* idle_ms have passed; the owner may write a farewell and close. Without this op: aborted with CQ_E_TIMEOUT. */
     void (*on_idle)(struct io_conn *conn, void *ctx);
     /* The last callback: no more input or output. why->rc is CQ_OK after io_conn_close, CQ_E_EOF when the peer left,
-     * CQ_E_TIMEOUT, CQ_E_IO, CQ_E_PROTO (TLS), or what io_conn_abort was given. The owner frees the connection, now or
-     * later; a fiber that waits on it is woken with the same code. */
+     * CQ_E_TIMEOUT, CQ_E_IO (a reset), CQ_E_PROTO (TLS), or what io_conn_abort was given. The owner frees the
+     * connection, now or later; a fiber that waits on it is woken with the same code. */
     void (*on_closed)(struct io_conn *conn, const struct cq_err *why, void *ctx);
 };
 
 /* ---- Birth and end ---- */
 
-/* Takes fd (a connected stream socket; closed by the connection). Reading starts when ops are set.
- * options may be NULL. Peer and local address are asked from the socket. */
+/* Takes fd (a connected, non-blocking stream socket; closed by the connection). Reading begins at once, callbacks
+ * when ops are set. options may be NULL. Peer and local address are asked from the socket. */
 struct io_conn *io_conn_new(struct io_loop *loop, int fd, const struct io_conn_options *options);
 
 /* `ops` and `ctx` must live as long as the connection. May be changed at any time (a session after a login). Input that
@@ -165,9 +165,8 @@ bool io_conn_start_tls(struct io_conn *conn, struct io_tls *server);
 enum cq_rc io_conn_start_tls_client(struct io_conn *conn, struct io_tls *client, const char *server_name,
                                     uint64_t deadline_us, struct cq_err *err);
 
-#define IO_TLS_NAMES_MAX                                                                                               \
-    32 /* subject alternative names of a peer that are kept; a certificate with more is refused                        \
-        */
+/* Subject alternative names of a peer that are kept; a client certificate with more is refused. */
+#define IO_TLS_NAMES_MAX 32
 
 struct io_tls_info {
     const char *version; /* "TLSv1.3" */

@@ -22,7 +22,7 @@ struct io_filter_ops {
      * flush). May be NULL. */
     enum cq_rc (*flush)(struct io_filter *filter, struct cq_err *err);
 
-    /* The owner writes no more: the last bytes (close_notify). May be NULL. */
+    /* The owner writes no more: what is held back, then the last bytes (close_notify). May be NULL. */
     void (*finish)(struct io_filter *filter);
 
     /* False: output is held back until it is true (a handshake). Called after reads. May be NULL: always. */

@@ -120,6 +120,7 @@ struct io_loop *io_loop_new(const struct io_loop_options *options)
     loop->now_us = cq_time_mono_us();
     loop->timeout_due_us = IO_NO_DEADLINE;
     cq_list_init(&loop->deferred);
+    cq_list_init(&loop->next_turn);
     cq_list_init(&loop->orphans);
     pthread_mutex_init(&loop->post_lock, NULL);
     posts_init(&loop->posted);
@@ -144,7 +145,8 @@ static bool posts_left(struct io_loop *loop)
 static void let_all_end(struct io_loop *loop)
 {
     io_fibers_cancel_all(loop->fibers);
-    while (io_fibers_count(loop->fibers) || posts_left(loop) || !cq_list_empty(&loop->deferred)) {
+    while (io_fibers_count(loop->fibers) || posts_left(loop) || !cq_list_empty(&loop->deferred) ||
+           !cq_list_empty(&loop->next_turn)) {
         io_loop_turn(loop, true);
         io_fibers_cancel_all(loop->fibers);
     }
@@ -247,17 +249,23 @@ void io_loop_defer(struct io_loop *loop, struct io_defer *defer)
         cq_list_push_back(&loop->deferred, &defer->node);
 }
 
+void io_loop_defer_next(struct io_loop *loop, struct io_defer *defer)
+{
+    if (!defer_queued(defer))
+        cq_list_push_back(&loop->next_turn, &defer->node);
+}
+
 void io_defer_cancel(struct io_defer *defer)
 {
     if (defer_queued(defer))
         cq_list_remove(&defer->node);
 }
 
-static void defers_round(struct io_loop *loop)
+static void defers_round(struct cq_list *queue)
 {
     struct cq_list round; /* those that are queued from now on are for the next round */
-    cq_list_insert_after(loop->deferred.prev, (cq_list_init(&round), &round));
-    cq_list_remove(&loop->deferred);
+    cq_list_push_back(queue, &round);
+    cq_list_remove(queue);
     for (struct cq_list *node; (node = cq_list_first(&round));) {
         struct io_defer *defer = cq_list_entry(node, struct io_defer, node);
         cq_list_remove(node);
@@ -268,7 +276,7 @@ static void defers_round(struct io_loop *loop)
 static void defers_run(struct io_loop *loop)
 {
     for (int i = 0; i < IO_DEFER_ROUNDS && !cq_list_empty(&loop->deferred); i++)
-        defers_round(loop);
+        defers_round(&loop->deferred);
 }
 
 /* ---- Turns ---- */
@@ -276,7 +284,7 @@ static void defers_run(struct io_loop *loop)
 static bool work_left(struct io_loop *loop)
 {
     return loop->taken.first || io_fibers_ready(loop->fibers) || !cq_list_empty(&loop->deferred) ||
-           io_timers_next_us(loop) <= loop->now_us || atomic_load(&loop->stop);
+           !cq_list_empty(&loop->next_turn) || io_timers_next_us(loop) <= loop->now_us || atomic_load(&loop->stop);
 }
 
 /* libev wakes up for the timer that is due first. */
@@ -304,6 +312,7 @@ void io_loop_turn(struct io_loop *loop, bool may_wait)
     if (wait)
         timeout_arm(loop);
     ev_run(loop->ev, wait ? EVRUN_ONCE : EVRUN_NOWAIT);
+    defers_round(&loop->next_turn);
     posts_run(loop);
     io_timers_run(loop);
     io_fibers_run(loop->fibers);

@@ -44,8 +44,9 @@ struct io_loop {
     struct io_post_list posted; /* under post_lock */
     struct io_post_list taken;  /* the loop's; older than posted */
 
-    struct cq_list deferred; /* io_defer.node */
-    struct cq_list orphans;  /* io_orphan.node */
+    struct cq_list deferred;  /* io_defer.node */
+    struct cq_list next_turn; /* likewise */
+    struct cq_list orphans;   /* io_orphan.node */
     struct io_fibers *fibers;
     struct io_conn_scratch *scratch; /* made by the first connection */
     size_t users;                    /* connections, listeners, watchers that are alive */
@@ -56,6 +57,9 @@ struct io_loop {
     _Atomic uint64_t lag_us;
     _Atomic bool stop;
 };
+
+/* Like io_loop_defer, for the beginning of the next turn, which then does not wait. */
+void io_loop_defer_next(struct io_loop *loop, struct io_defer *defer);
 
 void io_orphan_add(struct io_loop *loop, struct io_orphan *orphan);
 

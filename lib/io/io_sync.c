@@ -19,9 +19,9 @@ static struct cq_list *list_of(struct io_waiters *waiters)
     return &waiters->list;
 }
 
-static bool somebody_waits(struct io_waiters *waiters)
+bool io_somebody_waits(const struct io_waiters *waiters)
 {
-    return !cq_list_empty(list_of(waiters));
+    return waiters->list.next && !cq_list_empty(&waiters->list);
 }
 
 enum cq_rc io_wait(struct io_waiters *waiters, uint64_t deadline_us)
@@ -74,7 +74,7 @@ enum cq_rc io_event_wait(struct io_event *event, uint64_t deadline_us)
 
 bool io_sem_try(struct io_sem *sem)
 {
-    if (sem->count == 0 || somebody_waits(&sem->waiters))
+    if (sem->count == 0 || io_somebody_waits(&sem->waiters))
         return false;
     sem->count--;
     return true;
@@ -98,7 +98,7 @@ void io_queue_init(struct io_queue *queue, size_t max)
 
 void io_queue_fini(struct io_queue *queue)
 {
-    CQ_ASSERT(!somebody_waits(&queue->readers) && !somebody_waits(&queue->writers));
+    CQ_ASSERT(!io_somebody_waits(&queue->readers) && !io_somebody_waits(&queue->writers));
     free(queue->ring);
     queue->ring = NULL;
 }

@@ -15,6 +15,7 @@ struct io_waiters {
 enum cq_rc io_wait(struct io_waiters *waiters, uint64_t deadline_us);
 bool io_wake_one(struct io_waiters *waiters); /* the one who waits longest; false: nobody does */
 void io_wake_all(struct io_waiters *waiters);
+bool io_somebody_waits(const struct io_waiters *waiters);
 
 /* An event: stays set until it is reset. Zeroed is not set. */
 struct io_event {

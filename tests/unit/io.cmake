@@ -1,3 +1,4 @@
+chasqui_unit_test(io/io_conn SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/io/io_peer.c DEPS cq_io)
 chasqui_unit_test(io/io_fiber DEPS cq_io)
 chasqui_unit_test(io/io_loop DEPS cq_io)
 chasqui_unit_test(io/io_net DEPS cq_io)

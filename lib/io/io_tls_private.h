@@ -1,0 +1,18 @@
+/* What the TLS filter needs of a context. */
+#ifndef IO_TLS_PRIVATE_H
+#define IO_TLS_PRIVATE_H
+
+#include <openssl/ssl.h>
+
+#include "io/io_tls.h"
+
+/* A new session of the certificates that are in use now; NULL with err. server_name: see struct io_connect. */
+SSL *io_tls_session(struct io_tls *tls, bool client, const char *server_name, struct cq_err *err);
+
+/* Did we offer or ask for ALPN with this context? Then a client insists on an answer. */
+bool io_tls_wants_alpn(const struct io_tls *tls);
+
+/* OpenSSL's first queued error as text ("bad signature"); empties the queue. Never NULL. */
+const char *io_tls_error_text(void);
+
+#endif

@@ -14,7 +14,7 @@ endif()
 set(CMAKE_C_FLAGS_DEV "-O1 -g")
 set(CMAKE_C_FLAGS_RELEASE "-O2 -g") # assertions stay: our own state being wrong stops the process
 
-add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64)
+add_compile_definitions(_GNU_SOURCE _FILE_OFFSET_BITS=64 CHASQUI_VERSION="${PROJECT_VERSION}")
 add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Werror -fno-omit-frame-pointer -fstack-protector-strong)
 if(CMAKE_C_COMPILER_ID STREQUAL GNU)
   add_compile_options(-Wno-format-truncation) # log texts are cut on purpose; other lengths are checked

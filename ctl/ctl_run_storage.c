@@ -1,0 +1,327 @@
+/* Requests about the cluster itself, to the storage nodes: the topology from group 0, the replicas from each node. */
+#include "ctl.h"
+
+#include "base/cq_hex.h"
+#include "cluster/topology.h"
+
+#include <proto/mail.pb-c.h>
+#include <proto/system.pb-c.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What all storage nodes together say. */
+struct view {
+    const struct topology *topology;
+    Chasqui__System__NodeGroups **groups; /* by node index; NULL: did not answer */
+};
+
+static struct cq_slice pack(struct ctl *ctl, const ProtobufCMessage *message)
+{
+    size_t len = protobuf_c_message_get_packed_size(message);
+    uint8_t *data = cq_pool_alloc(ctl->pool, len);
+    protobuf_c_message_pack(message, data);
+    return cq_slice_of(data, len);
+}
+
+/* In the Call that every method of the shard has around it. */
+static struct cq_slice wrap(struct ctl *ctl, const ProtobufCMessage *message)
+{
+    Chasqui__Mail__Call call = CHASQUI__MAIL__CALL__INIT;
+    struct cq_slice body = pack(ctl, message);
+    call.body = (ProtobufCBinaryData){.len = body.len, .data = (uint8_t *)(uintptr_t)body.data};
+    return pack(ctl, &call.base);
+}
+
+static Chasqui__Mail__Answer *answer_of(const struct rpc_reply_in *reply)
+{
+    return chasqui__mail__answer__unpack(NULL, reply->message.len, reply->message.data);
+}
+
+static enum ctl_exit complain(const char *address, enum rpc_fate fate, const struct rpc_reply_in *reply,
+                              const struct cq_err *err)
+{
+    Chasqui__Mail__Answer *answer = fate == RPC_ANSWERED ? answer_of(reply) : NULL;
+    const char *text = answer && answer->text && answer->text[0] ? answer->text
+                       : err->text[0]                            ? err->text
+                                                                 : cq_rc_text(reply->rc);
+    fprintf(stderr, "chasquictl: %s: %s\n", address, text);
+    if (answer)
+        chasqui__mail__answer__free_unpacked(answer, NULL);
+    return ctl_exit_of(fate, reply->rc);
+}
+
+/* The topology from the first node that can tell it. */
+static enum ctl_exit get_topology(struct ctl *ctl, const struct topology **topology_r)
+{
+    Chasqui__System__GetTopology message = CHASQUI__SYSTEM__GET_TOPOLOGY__INIT;
+    enum ctl_exit status = CTL_UNREACHABLE;
+    for (size_t i = 0; i < ctl->settings.storage.count; i++) {
+        const struct ctl_call call = {
+            .address = ctl->settings.storage.items[i],
+            .peer_roles = RPC_ROLE_STORAGE,
+            .method = CHASQUI__SYSTEM__METHOD__GET_TOPOLOGY,
+            .message = wrap(ctl, &message.base),
+        };
+        struct rpc_reply_in reply;
+        struct cq_err err = {0};
+        enum rpc_fate fate = ctl_rpc(ctl, &call, &reply, &err);
+        if (fate != RPC_ANSWERED || reply.rc != CQ_OK) {
+            if (reply.rc != CQ_E_NOT_LEADER)
+                status = complain(call.address, fate, &reply, &err);
+            continue;
+        }
+        Chasqui__Mail__Answer *answer = answer_of(&reply);
+        enum cq_rc rc = answer ? topology_decode(cq_slice_of(answer->body.data, answer->body.len), topology_r, &err)
+                               : CQ_FAIL(&err, CQ_E_PROTO, "the answer does not decode");
+        if (answer)
+            chasqui__mail__answer__free_unpacked(answer, NULL);
+        if (rc == CQ_OK)
+            return CTL_DONE;
+        fprintf(stderr, "chasquictl: %s: %s\n", call.address, err.text);
+        status = CTL_REFUSED;
+    }
+    if (status == CTL_UNREACHABLE)
+        fprintf(stderr, "chasquictl: no storage node leads the system shard; is the cluster initialised and a majority "
+                        "of its nodes up?\n");
+    return status;
+}
+
+static Chasqui__System__NodeGroups *get_groups(struct ctl *ctl, const char *address)
+{
+    Chasqui__Mail__Empty message = CHASQUI__MAIL__EMPTY__INIT;
+    const struct ctl_call call = {
+        .address = address,
+        .peer_roles = RPC_ROLE_STORAGE,
+        .method = CHASQUI__SYSTEM__METHOD__NODE_GROUPS,
+        .message = wrap(ctl, &message.base),
+    };
+    struct rpc_reply_in reply;
+    struct cq_err err = {0};
+    enum rpc_fate fate = ctl_rpc(ctl, &call, &reply, &err);
+    if (fate != RPC_ANSWERED || reply.rc != CQ_OK) {
+        complain(address, fate, &reply, &err);
+        return NULL;
+    }
+    Chasqui__Mail__Answer *answer = answer_of(&reply);
+    Chasqui__System__NodeGroups *groups =
+        answer ? chasqui__system__node_groups__unpack(NULL, answer->body.len, answer->body.data) : NULL;
+    if (answer)
+        chasqui__mail__answer__free_unpacked(answer, NULL);
+    return groups;
+}
+
+static enum ctl_exit look(struct ctl *ctl, struct view *view)
+{
+    enum ctl_exit status = get_topology(ctl, &view->topology);
+    if (status != CTL_DONE)
+        return status;
+    view->groups = cq_pool_calloc(ctl->pool, view->topology->node_count, sizeof(Chasqui__System__NodeGroups *));
+    for (size_t i = 0; i < view->topology->node_count; i++)
+        view->groups[i] = get_groups(ctl, view->topology->nodes[i].address);
+    return CTL_DONE;
+}
+
+static void release(struct view *view)
+{
+    for (size_t i = 0; view->topology && i < view->topology->node_count; i++)
+        if (view->groups[i])
+            chasqui__system__node_groups__free_unpacked(view->groups[i], NULL);
+    topology_unref(&view->topology);
+}
+
+/* Who leads a group: the one that says so with the highest term. NULL: nobody. */
+static const Chasqui__System__ReplicaState *find_leader(const struct view *view, uint32_t group, size_t *node_r)
+{
+    const Chasqui__System__ReplicaState *best = NULL;
+    for (size_t n = 0; n < view->topology->node_count; n++)
+        for (size_t i = 0; view->groups[n] && i < view->groups[n]->n_replicas; i++) {
+            const Chasqui__System__ReplicaState *r = view->groups[n]->replicas[i];
+            if (r->group != group || strcmp(r->role, "leader") != 0 || (best && best->term >= r->term))
+                continue;
+            best = r;
+            *node_r = n;
+        }
+    return best;
+}
+
+static char *uuid_text(struct ctl *ctl, const uint8_t uuid[static 16])
+{
+    struct cq_buf hex;
+    cq_buf_init(&hex, 64);
+    cq_hex_add(&hex, cq_slice_of(uuid, 16));
+    char *text =
+        cq_pool_printf(ctl->pool, "%.8s-%.4s-%.4s-%.4s-%.12s", (const char *)hex.data, (const char *)hex.data + 8,
+                       (const char *)hex.data + 12, (const char *)hex.data + 16, (const char *)hex.data + 20);
+    cq_buf_fini(&hex);
+    return text;
+}
+
+static char *number(struct ctl *ctl, uint64_t value)
+{
+    return cq_pool_printf(ctl->pool, "%llu", (unsigned long long)value);
+}
+
+static char **cells_of(struct ctl *ctl, const char *const *texts, size_t count)
+{
+    char **cells = cq_pool_alloc(ctl->pool, (count + 1) * sizeof *cells);
+    for (size_t i = 0; i < count; i++)
+        cells[i] = (char *)(uintptr_t)texts[i];
+    cells[count] = NULL;
+    return cells;
+}
+#define ADD_ROW(ctl, rows, ...)                                                                                        \
+    ctl_rows_add((ctl), (rows),                                                                                        \
+                 cells_of((ctl), (const char *const[]){__VA_ARGS__},                                                   \
+                          sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *)))
+
+static void cluster_status(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
+{
+    const struct topology *t = view->topology;
+    size_t up = 0, led = 0, shards = 0, node;
+    for (size_t i = 0; i < t->node_count; i++)
+        up += view->groups[i] != NULL;
+    for (size_t i = 0; i < t->shard_count; i++) {
+        shards += t->shards[i].group != 0;
+        led += t->shards[i].group != 0 && find_leader(view, t->shards[i].group, &node) != NULL;
+    }
+    ADD_ROW(ctl, rows, t->cluster, number(ctl, t->epoch), number(ctl, t->node_count), number(ctl, up),
+            number(ctl, shards), number(ctl, led));
+}
+
+static const char *const state_names[] = {
+    [TOPOLOGY_NODE_NONE] = "unknown",      [TOPOLOGY_NODE_JOINING] = "joining", [TOPOLOGY_NODE_UP] = "up",
+    [TOPOLOGY_NODE_DRAINING] = "draining", [TOPOLOGY_NODE_GONE] = "gone",
+};
+
+static void node_list(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
+{
+    const struct topology *t = view->topology;
+    for (size_t n = 0; n < t->node_count; n++) {
+        const struct topology_node *node = &t->nodes[n];
+        const Chasqui__System__NodeGroups *groups = view->groups[n];
+        uint64_t leads = 0;
+        for (size_t i = 0; groups && i < groups->n_replicas; i++)
+            leads += strcmp(groups->replicas[i]->role, "leader") == 0;
+        ADD_ROW(ctl, rows, uuid_text(ctl, node->uuid), node->address, node->region, node->dc, node->zone,
+                groups ? state_names[node->state] : "unreachable", number(ctl, groups ? groups->n_replicas : 0),
+                number(ctl, leads), node->version);
+    }
+}
+
+static uint64_t slots_of(const struct topology *t, uint32_t group)
+{
+    uint64_t slots = 0;
+    for (size_t i = 0; i < t->range_count; i++)
+        if (t->ranges[i].group == group)
+            slots += t->ranges[i].last - t->ranges[i].first + 1;
+    return slots;
+}
+
+static void shard_list(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
+{
+    const struct topology *t = view->topology;
+    for (size_t i = 0; i < t->shard_count; i++) {
+        const struct topology_shard *shard = &t->shards[i];
+        size_t node = 0;
+        const Chasqui__System__ReplicaState *leader = find_leader(view, shard->group, &node);
+        ADD_ROW(ctl, rows, number(ctl, shard->group), shard->home, number(ctl, slots_of(t, shard->group)),
+                leader ? uuid_text(ctl, t->nodes[node].uuid) : "", number(ctl, leader ? leader->term : 0),
+                number(ctl, shard->replica_count));
+    }
+}
+
+static char *digest_text(struct ctl *ctl, ProtobufCBinaryData digest)
+{
+    struct cq_buf hex;
+    cq_buf_init(&hex, 64);
+    cq_hex_add(&hex, cq_slice_of(digest.data, digest.len <= 16 ? digest.len : 16));
+    char *text = cq_pool_cstr(ctl->pool, cq_buf_slice(&hex));
+    cq_buf_fini(&hex);
+    return text;
+}
+
+static void shard_replicas(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
+{
+    const struct topology *t = view->topology;
+    for (size_t n = 0; n < t->node_count; n++)
+        for (size_t i = 0; view->groups[n] && i < view->groups[n]->n_replicas; i++) {
+            const Chasqui__System__ReplicaState *r = view->groups[n]->replicas[i];
+            ADD_ROW(ctl, rows, number(ctl, r->group), uuid_text(ctl, t->nodes[n].uuid),
+                    cq_pool_cstr(ctl->pool, cq_slice_cstr(r->role)), number(ctl, r->term), number(ctl, r->first_index),
+                    number(ctl, r->last_index), number(ctl, r->applied_index), digest_text(ctl, r->digest));
+        }
+}
+
+static uint32_t number_field(const struct ctl_request *request, const char *name)
+{
+    struct cq_slice text;
+    uint64_t value = 0;
+    if (ctl_field(request, name, &text) && !cq_slice_u64(text, UINT32_MAX, &value))
+        value = UINT32_MAX; /* the node refuses it with its own limit */
+    return (uint32_t)value;
+}
+
+static enum ctl_exit cluster_init(struct ctl *ctl, const struct ctl_request *request, struct ctl_rows *rows)
+{
+    Chasqui__System__ClusterInit message = CHASQUI__SYSTEM__CLUSTER_INIT__INIT;
+    message.addresses = cq_pool_alloc(ctl->pool, request->field_count * sizeof *message.addresses);
+    for (size_t i = 0; i < request->field_count; i++)
+        if (strcmp(request->fields[i].name, "address") == 0)
+            message.addresses[message.n_addresses++] = cq_pool_cstr(ctl->pool, request->fields[i].value);
+    message.shards = number_field(request, "shards");
+    message.replicas = number_field(request, "replicas");
+    const struct ctl_call call = {
+        .address = message.addresses[0],
+        .peer_roles = RPC_ROLE_STORAGE,
+        .method = CHASQUI__SYSTEM__METHOD__CLUSTER_INIT,
+        .command = true,
+        .message = wrap(ctl, &message.base),
+    };
+    struct rpc_reply_in reply;
+    struct cq_err err = {0};
+    enum rpc_fate fate = ctl_rpc(ctl, &call, &reply, &err);
+    if (fate != RPC_ANSWERED || reply.rc != CQ_OK)
+        return complain(call.address, fate, &reply, &err);
+    Chasqui__Mail__Answer *answer = answer_of(&reply);
+    Chasqui__System__Changed *changed =
+        answer ? chasqui__system__changed__unpack(NULL, answer->body.len, answer->body.data) : NULL;
+    ADD_ROW(ctl, rows, number(ctl, changed ? changed->epoch : 0));
+    if (changed)
+        chasqui__system__changed__free_unpacked(changed, NULL);
+    if (answer)
+        chasqui__mail__answer__free_unpacked(answer, NULL);
+    return CTL_DONE;
+}
+
+static const struct {
+    const char *command;
+    void (*show)(struct ctl *ctl, const struct view *view, struct ctl_rows *rows);
+} views[] = {
+    {"cluster status", cluster_status},
+    {"node list", node_list},
+    {"shard list", shard_list},
+    {"shard replicas", shard_replicas},
+};
+
+enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request)
+{
+    struct ctl_rows rows = {0};
+    struct view view = {0};
+    struct cq_buf out;
+    enum ctl_exit status;
+    if (strcmp(request->command->name, "cluster init") == 0)
+        status = cluster_init(ctl, request, &rows);
+    else
+        status = look(ctl, &view);
+    for (size_t i = 0; status == CTL_DONE && i < sizeof views / sizeof *views; i++)
+        if (strcmp(request->command->name, views[i].command) == 0)
+            views[i].show(ctl, &view, &rows);
+    if (status == CTL_DONE) {
+        cq_buf_init(&out, CTL_OUTPUT_MAX);
+        ctl_print(ctl, request->command, &rows, &out);
+        fwrite(out.data, 1, out.len, stdout);
+        cq_buf_fini(&out);
+    }
+    release(&view);
+    return status;
+}

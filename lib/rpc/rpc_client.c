@@ -368,8 +368,7 @@ static void line_close(struct rpc_line *line)
     if (line->state == LINE_DIAL)
         io_fiber_cancel(line->dialler);
     if (line->state >= LINE_HELLO) {
-        if (line->state != LINE_HELLO)
-            rpc_link_goodbye(&line->link, 0);
+        rpc_link_goodbye(&line->link, 0);
         rpc_link_leave(&line->link);
     }
     line->state = LINE_IDLE;

@@ -40,7 +40,7 @@ static void link_send_hello(struct rpc_link *link)
 
 void rpc_link_goodbye(struct rpc_link *link, uint64_t last_stream)
 {
-    if (link->goodbye_sent || link->closing)
+    if (link->goodbye_sent || link->closing || !link->trusted)
         return;
     link->goodbye_sent = true;
     rpc_link_send(link, &(struct rpc_frame){.type = RPC_GOODBYE, .aux = last_stream}, NULL);

@@ -443,8 +443,7 @@ void rpc_server_free(struct rpc_server **server_p)
         io_listener_free(&server->listeners[i]);
     while ((node = cq_list_first(&server->peers))) {
         struct rpc_peer *peer = cq_list_entry(node, struct rpc_peer, link_in_server);
-        if (peer->announced)
-            rpc_link_goodbye(&peer->link, peer->last_stream);
+        rpc_link_goodbye(&peer->link, peer->last_stream);
         rpc_peer_ref(peer);
         peer_end(peer, false);
         rpc_link_leave(&peer->link);

@@ -30,6 +30,7 @@ function(chasqui_plain name header)
 endfunction()
 
 chasqui_plain(ev ev.h)
+chasqui_plain(unistring unistr.h)
 chasqui_plain(roaring roaring/roaring.h)
 chasqui_plain(unistring uninorm.h)
 

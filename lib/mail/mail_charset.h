@@ -14,6 +14,9 @@ bool mail_charset_known(struct cq_slice name);
 struct mail_charset *mail_charset_new(struct cq_slice name);
 void mail_charset_free(struct mail_charset **cs);
 
+/* Is the converter the one that this known name gives? */
+bool mail_charset_is(const struct mail_charset *cs, struct cq_slice name);
+
 /* Appends UTF-8, always whole characters; input that is not valid becomes U+FFFD. An unfinished character waits for the
  * next call; finish ends the text: what waits becomes U+FFFD, the converter is as new. At most
  * MAIL_CHARSET_GROWTH * (in.len + 16) octets are appended. */

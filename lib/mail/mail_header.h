@@ -9,6 +9,8 @@
 
 #include "base/cq_buf.h"
 
+#define MAIL_HEADER_NAME_MAX 512 /* octets of a line in which its colon must stand, or it is no field */
+
 struct mail_header_field {
     struct cq_slice raw;   /* all its lines with their line ends */
     struct cq_slice name;  /* without the blanks before the colon; empty for a line that is no field */

@@ -10,7 +10,7 @@
 /* X(field, type, greatest and default value, what happens to what passes it) */
 #define MAIL_PARSE_LIMITS(X)                                                                                           \
     X(depth, uint32_t, 100, "nested multiparts and messages; a deeper one is an octet-stream")                         \
-    X(parts, uint32_t, 10000, "parts of one message; the multipart that holds the next one ends as an octet-stream")   \
+    X(parts, uint32_t, 10000, "parts of one message; what follows stays in the last one")                              \
     X(field_octets, size_t, 1u << 20, "one header field; the rest of it is not looked into")                           \
     X(header_octets, size_t, 50u << 20, "header fields kept in memory, all parts together; later fields are not")      \
     X(fields, uint32_t, 1000, "fields that we look into, for each part; later fields are not looked into")             \

@@ -2,9 +2,10 @@
  * summary calls these; sessions read the summary.
  *
  * utf8 false: only ASCII, for sessions without UTF8=ACCEPT: raw 8-bit text becomes RFC 2047 words (names, subjects) or
- * RFC 2231 values (parameters); an address with an 8-bit local part or domain becomes the mailbox "" at
- * "internationalized-address.invalid", its text moves into the name (RFC 6858). utf8 true: UTF-8 in quoted strings (RFC
- * 9755). Encoded words of the message itself are never decoded. NULs are left out. */
+ * RFC 2231 values (parameters); an address with an 8-bit local part or domain becomes
+ * invalid@internationalized-address.invalid, its text moves into the name (RFC 6858); message/global is shown as
+ * message/rfc822. utf8 true: UTF-8 in quoted strings (RFC 9755). Encoded words of the message itself are never decoded.
+ * NULs are left out. A list field that comes several times is one list (RFC 5322 4.5.3). */
 #ifndef MAIL_RENDER_H
 #define MAIL_RENDER_H
 
@@ -15,12 +16,17 @@
 
 void mail_imap_string(struct cq_slice text, struct cq_buf *out);      /* "..." or {n}CRLF... */
 void mail_imap_utf8_string(struct cq_slice utf8, struct cq_buf *out); /* the same with UTF-8 inside quotes */
+void mail_put_varint(struct cq_buf *out, uint64_t value);             /* LEB128, as in the summary */
 
-/* The ENVELOPE of a message part, with its parentheses. When it would be longer than max octets, addresses, then
- * subjects and ids, are left out; *cut_r then becomes true (otherwise untouched). max >= MAIL_ENVELOPE_MIN. */
+/* The ENVELOPE of a message part, with its parentheses, never longer than max octets: what does not fit (addresses;
+ * texts over max / 32) is cut or left out; *cut_r then becomes true (otherwise untouched). max >= MAIL_ENVELOPE_MIN. */
 #define MAIL_ENVELOPE_MIN 4096
 void mail_render_envelope(const struct mail_index *index, const struct mail_part *message, bool utf8, size_t max,
                           struct cq_buf *out, bool *cut_r);
+
+#define MAIL_NESTED_ENVELOPE_MAX (16u << 10) /* octets of the ENVELOPE of a message inside */
+#define MAIL_STRUCTURE_PARAM_MAX 4096        /* octets of a parameter's value; a longer one is left out */
+#define MAIL_STRUCTURE_TEXT_MAX 2048         /* octets of an id, a description, a location; cut there */
 
 /* The message's BODYSTRUCTURE. BODY is the same text without the ranges of extension data that are appended to `cuts`
  * as pairs of varints (octets kept since the last range, octets left out). False, with `out` not to be used, when it

@@ -58,9 +58,9 @@ bool mail_summary_reference(struct cq_slice *rest, struct cq_slice *id_r);
 enum mail_media { MAIL_MEDIA_OTHER, MAIL_MEDIA_TEXT, MAIL_MEDIA_HTML, MAIL_MEDIA_MULTIPART, MAIL_MEDIA_MESSAGE };
 
 struct mail_summary_part {
-    uint32_t number;   /* place in the table */
-    uint32_t children; /* multiparts: how many; messages: 1; else 0 */
-    uint16_t depth;
+    uint32_t number; /* place in the table */
+    uint16_t depth;  /* its children are the parts with depth + 1 that follow, up to the next of its own depth or less;
+                        a multipart has one or more, a message exactly one, others none */
     bool is_message; /* its header is a message's */
     enum mail_media media;
     enum mail_encoding encoding;
@@ -70,11 +70,11 @@ struct mail_summary_part {
 
 struct mail_summary_parts {
     struct cq_slice rest;
-    uint64_t size;
+    uint64_t size, off; /* of the message; of the last part's header */
     uint32_t next, count;
-    uint32_t depth_max; /* of the next part */
-    uint64_t off;
-    bool corrupt; /* the table is not well-formed: iteration ended there */
+    uint16_t depth_max; /* of the next part */
+    bool child_due;     /* the last part has children: the next one is its first */
+    bool corrupt;       /* the table is not well-formed: iteration ended there */
 };
 void mail_summary_parts_init(struct mail_summary_parts *iter, const struct mail_summary *s);
 bool mail_summary_parts_next(struct mail_summary_parts *iter, struct mail_summary_part *part_r);

@@ -32,7 +32,6 @@ endfunction()
 chasqui_plain(ev ev.h)
 chasqui_plain(unistring unistr.h)
 chasqui_plain(roaring roaring/roaring.h)
-chasqui_plain(unistring uninorm.h)
 
 # libraft 0.22.1, static: the archive needs no libuv for the step function alone (docs/raft.md).
 find_path(RAFT_INCLUDE raft.h REQUIRED)

@@ -8,8 +8,8 @@
 #include <iconv.h>
 #include <stdlib.h>
 
-#define CARRY_MAX 32   /* octets of an unfinished character, shift sequences included */
-#define PIECE_MAX 2048 /* octets of output for one call of iconv */
+#define CARRY_MAX 32  /* octets of an unfinished character, shift sequences included */
+#define PIECE_MAX 512 /* octets of output for one call of iconv */
 
 /* Name in mail -> name for iconv; NULL: UTF-8 or what is like it. */
 static const struct charset {
@@ -160,14 +160,12 @@ static size_t iconv_pass(iconv_t cd, struct cq_slice in, struct cq_buf *out)
     char *from = (char *)(uintptr_t)in.data;
     size_t left = in.len;
     while (left) {
-        uint8_t *to = cq_buf_reserve(out, PIECE_MAX);
-        if (!to)
-            return in.len;
-        char *at = (char *)to;
-        size_t room = PIECE_MAX;
+        char piece[PIECE_MAX], *at = piece;
+        size_t room = sizeof piece;
         size_t rc = iconv(cd, &from, &left, &at, &room);
         int why = errno;
-        cq_buf_commit(out, PIECE_MAX - room);
+        if (!cq_buf_add(out, piece, sizeof piece - room))
+            return in.len; /* out is full: its owner sees that */
         if (rc != (size_t)-1 || why == E2BIG)
             continue;
         if (why == EINVAL && left < CARRY_MAX)
@@ -214,9 +212,8 @@ void mail_charset_finish(struct mail_charset *cs, struct cq_buf *out)
     cs->carry_len = 0;
     if (cs->cd == (iconv_t)-1)
         return;
-    uint8_t *to = cq_buf_reserve(out, 64);
-    char *at = (char *)to;
-    size_t room = 64;
-    if (to && iconv(cs->cd, NULL, NULL, &at, &room) != (size_t)-1)
-        cq_buf_commit(out, 64 - room);
+    char last[64], *at = last;
+    size_t room = sizeof last;
+    if (iconv(cs->cd, NULL, NULL, &at, &room) != (size_t)-1)
+        cq_buf_add(out, last, sizeof last - room);
 }

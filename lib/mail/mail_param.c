@@ -205,7 +205,10 @@ static void percent_decode(struct cq_slice s, struct cq_buf *out)
 {
     for (size_t i = 0; i < s.len; i++) {
         bool code = s.data[i] == '%' && s.len - i > 2 && hex_value(s.data[i + 1]) >= 0 && hex_value(s.data[i + 2]) >= 0;
-        cq_buf_byte(out, code ? (uint8_t)(hex_value(s.data[i + 1]) << 4 | hex_value(s.data[i + 2])) : s.data[i]);
+        uint8_t c = s.data[i];
+        if (code)
+            c = (uint8_t)(hex_value(s.data[i + 1]) << 4 | hex_value(s.data[i + 2]));
+        cq_buf_byte(out, c);
         i += code ? 2 : 0;
     }
 }

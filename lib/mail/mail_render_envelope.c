@@ -14,6 +14,7 @@ struct writer {
     bool utf8;
     size_t start, max; /* of the ENVELOPE in out */
     struct cq_buf *out;
+    struct cq_buf piece; /* what is rendered before it is known to fit */
     bool *cut_r;
 };
 
@@ -21,24 +22,21 @@ struct writer {
 static void text_field(struct writer *w, enum mail_field_id id)
 {
     const struct mail_field *field = mail_part_field(w->part, id, NULL);
-    size_t before = w->out->len;
+    cq_buf_reset(&w->piece, SIZE_MAX);
     if (field)
-        mail_render_text(field->value, w->utf8, w->max / 32, w->out, w->cut_r);
-    if (w->out->len - before > w->max / 8) {
-        w->out->len = before;
-        *w->cut_r = true;
-    }
-    if (w->out->len == before)
-        cq_buf_cstr(w->out, "NIL");
+        mail_render_text(field->value, w->utf8, w->max / 32, &w->piece, w->cut_r);
+    bool fits = w->piece.len <= w->max / 8;
+    *w->cut_r |= !fits;
+    cq_buf_slice_add(w->out, field && fits ? cq_buf_slice(&w->piece) : CQ_SLICE("NIL"));
 }
 
 /* NIL for what is empty. */
 static void address_text(struct writer *w, struct cq_slice text)
 {
     if (text.len)
-        mail_render_text(text, w->utf8, ADDRESS_TEXT_MAX, w->out, w->cut_r);
+        mail_render_text(text, w->utf8, ADDRESS_TEXT_MAX, &w->piece, w->cut_r);
     else
-        cq_buf_cstr(w->out, "NIL");
+        cq_buf_cstr(&w->piece, "NIL");
 }
 
 static void or_text(struct writer *w, struct cq_slice text, const char *instead)
@@ -57,31 +55,31 @@ static void international(struct writer *w, const struct mail_address *a)
     }
     mail_address_write(a, &name);
     address_text(w, cq_buf_slice(&name));
-    cq_buf_cstr(w->out, " NIL \"invalid\" \"internationalized-address.invalid\"");
+    cq_buf_cstr(&w->piece, " NIL \"invalid\" \"internationalized-address.invalid\"");
     cq_buf_fini(&name);
 }
 
 static void address(struct writer *w, const struct mail_address *a)
 {
-    cq_buf_byte(w->out, '(');
+    cq_buf_byte(&w->piece, '(');
     if (a->kind == MAIL_ADDRESS_GROUP_END) {
-        cq_buf_cstr(w->out, "NIL NIL NIL NIL");
+        cq_buf_cstr(&w->piece, "NIL NIL NIL NIL");
     } else if (a->kind == MAIL_ADDRESS_GROUP_START) { /* its name is the mailbox, its host NIL: RFC 3501 7.4.2 */
-        cq_buf_cstr(w->out, "NIL NIL ");
+        cq_buf_cstr(&w->piece, "NIL NIL ");
         or_text(w, a->name, "unnamed");
-        cq_buf_cstr(w->out, " NIL");
+        cq_buf_cstr(&w->piece, " NIL");
     } else if (!w->utf8 && (!mail_is_ascii(a->local) || !mail_is_ascii(a->domain))) {
         international(w, a);
     } else {
         address_text(w, a->name);
-        cq_buf_byte(w->out, ' ');
+        cq_buf_byte(&w->piece, ' ');
         address_text(w, a->route);
-        cq_buf_byte(w->out, ' ');
+        cq_buf_byte(&w->piece, ' ');
         or_text(w, a->local, "MISSING_MAILBOX");
-        cq_buf_byte(w->out, ' ');
+        cq_buf_byte(&w->piece, ' ');
         or_text(w, a->domain, "MISSING_DOMAIN"); /* NIL would be a group */
     }
-    cq_buf_byte(w->out, ')');
+    cq_buf_byte(&w->piece, ')');
 }
 
 /* Where a list must end, so that the two texts behind it fit. */
@@ -98,14 +96,11 @@ static bool list_field(struct writer *w, const struct mail_field *field, uint32_
     bool room = true;
     mail_address_parser_init(&parser, field->value);
     while (room && mail_address_next(&parser, &a)) {
-        size_t before = w->out->len;
-        room = *count < mail_index_limits(w->index)->addresses;
+        cq_buf_reset(&w->piece, SIZE_MAX);
+        address(w, &a);
+        room = *count < mail_index_limits(w->index)->addresses && w->out->len + w->piece.len < list_end_max(w);
         if (room)
-            address(w, &a);
-        if (w->out->len + 2 > list_end_max(w)) {
-            w->out->len = before;
-            room = false;
-        }
+            cq_buf_slice_add(w->out, cq_buf_slice(&w->piece));
         *count += room;
     }
     mail_address_parser_fini(&parser);
@@ -149,8 +144,10 @@ static void list_or(struct writer *w, enum mail_field_id id, size_t from_at, siz
 void mail_render_envelope(const struct mail_index *index, const struct mail_part *message, bool utf8, size_t max,
                           struct cq_buf *out, bool *cut_r)
 {
-    struct writer w = {index, message, utf8, out->len, max, out, cut_r};
+    struct writer w = {
+        .index = index, .part = message, .utf8 = utf8, .start = out->len, .max = max, .out = out, .cut_r = cut_r};
     CQ_ASSERT(max >= MAIL_ENVELOPE_MIN);
+    cq_buf_init(&w.piece, SIZE_MAX / 2);
     cq_buf_byte(out, '(');
     text_field(&w, MAIL_FIELD_DATE);
     cq_buf_byte(out, ' ');
@@ -171,4 +168,5 @@ void mail_render_envelope(const struct mail_index *index, const struct mail_part
     cq_buf_byte(out, ' ');
     text_field(&w, MAIL_FIELD_MESSAGE_ID);
     cq_buf_byte(out, ')');
+    cq_buf_fini(&w.piece);
 }

@@ -196,7 +196,8 @@ void mail_word_decode(struct cq_slice value, struct cq_buf *out)
     struct cq_buf flat;
     cq_buf_init(&flat, value.len);
     mail_header_unfold(value, &flat);
-    if (mail_is_ascii(cq_buf_slice(&flat)) && !memmem(flat.data, flat.len, "=?", 2))
+    bool words = flat.len && memmem(flat.data, flat.len, "=?", 2);
+    if (!words && mail_is_ascii(cq_buf_slice(&flat)))
         cq_buf_slice_add(out, cq_buf_slice(&flat));
     else
         decode_words(cq_buf_slice(&flat), out);
@@ -261,7 +262,7 @@ void mail_word_encode(struct cq_slice utf8, struct cq_buf *out)
         cq_buf_slice_add(out, utf8);
         return;
     }
-    bool base64 = (utf8.len + 2) / 3 * 4 < q_length(utf8);
+    bool base64 = q_length(utf8) >= 2 * utf8.len; /* half of it would be codes: no longer readable, and longer */
     for (bool first = true; utf8.len; first = false) {
         struct cq_slice piece = cq_slice_sub(utf8, 0, word_fit(utf8, base64));
         cq_buf_cstr(out, first ? "=?utf-8?" : " =?utf-8?");

@@ -11,7 +11,7 @@
 void mail_word_decode(struct cq_slice value, struct cq_buf *out);
 
 /* Appends UTF-8 text for a header: as it is when it is ASCII without controls and "=?", else as encoded words of at
- * most 75 characters with a blank between them, charset utf-8, Q or B, whichever is shorter. */
+ * most 75 characters with a blank between them, charset utf-8: Q, or B when half of it or more would be codes. */
 void mail_word_encode(struct cq_slice utf8, struct cq_buf *out);
 
 /* Appends text of unknown charset as UTF-8: as it is when it is valid UTF-8, else every octet over 127 is taken for

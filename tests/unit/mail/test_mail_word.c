@@ -80,7 +80,7 @@ static const struct {
 } ENCODE[] = {
     {"", ""},
     {"plain (text), \"quoted\"", "plain (text), \"quoted\""},
-    {"h\xc3\xa4 x", "=?utf-8?Q?h=C3=A4_x?="},
+    {"h\xc3\xa4 xyz", "=?utf-8?Q?h=C3=A4_xyz?="},
     {"\xe6\x97\xa5\xe6\x9c\xac", "=?utf-8?B?5pel5pys?="},
     {"a =?b", "=?utf-8?Q?a_=3D=3Fb?="},
     {"a\tb", "=?utf-8?Q?a=09b?="},

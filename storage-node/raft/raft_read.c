@@ -34,7 +34,8 @@ static void tell(struct raft_group *group, const struct raft_read *read, enum cq
 static void drop_front(struct raft_group *group, size_t count)
 {
     group->read_count -= count;
-    memmove(group->reads, group->reads + count, group->read_count * sizeof *group->reads);
+    if (group->read_count)
+        memmove(group->reads, group->reads + count, group->read_count * sizeof *group->reads);
 }
 
 static void end_front(struct raft_group *group, size_t count, enum cq_rc rc)

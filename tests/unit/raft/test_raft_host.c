@@ -1,0 +1,373 @@
+/* Stories about the Raft host on several nodes, with the toy machine in the simulator. */
+#include "sim_toy.h"
+
+#include "raft_private.h"
+
+#include "unit/cq_cmocka.h"
+
+#include <stdlib.h>
+
+/* ---- The story's world ---- */
+
+static void nobody_committed(struct sim *sim, uint32_t group, uint64_t index, uint64_t term, struct cq_slice entry)
+{
+    (void)sim, (void)group, (void)index, (void)term, (void)entry;
+}
+
+static void nobody_applied(struct sim *sim, struct sim_node *node, const struct raft_commit *commit,
+                           const struct machine_outcome *outcome)
+{
+    (void)sim, (void)node, (void)commit, (void)outcome;
+}
+
+static const struct sim_app toy_app = {sim_toy_open, nobody_committed, nobody_applied};
+
+static struct sim *world(unsigned nodes, unsigned groups)
+{
+    const struct sim_options options = {.seed = 42, .nodes = nodes, .groups = groups, .trace = getenv("SIM_TRACE")};
+    struct sim *sim = sim_new(&options, &toy_app, NULL);
+    assert_non_null(sim);
+    return sim;
+}
+
+static void run_for(struct sim *sim, uint64_t us)
+{
+    sim_run(sim, sim->now + us);
+    if (sim->failures)
+        fail_msg("%s", sim->failure);
+}
+
+static struct sim_node *wait_leader(struct sim *sim, unsigned group)
+{
+    for (int i = 0; i < 100; i++) {
+        run_for(sim, 100 * SIM_MS);
+        struct sim_node *leader = sim_leader(sim, group);
+        struct raft_group_status status;
+        if (leader && raft_host_status(leader->host, group + 1, &status) == CQ_OK && status.has_leader)
+            return leader;
+    }
+    fail_msg("no leader in 10 seconds");
+    return NULL;
+}
+
+struct result {
+    bool done;
+    enum cq_rc rc;
+    uint64_t index;
+};
+
+static void note_result(struct sim *sim, struct sim_node *node, void *arg, enum cq_rc rc, uint64_t index,
+                        const struct machine_outcome *outcome)
+{
+    (void)sim, (void)node, (void)outcome;
+    *(struct result *)arg = (struct result){true, rc, index};
+}
+
+static enum cq_rc propose(struct sim_node *node, unsigned group, uint64_t number, uint32_t chunk, struct result *result)
+{
+    struct sim_toy_entry entry;
+    sim_toy_entry(group, number, chunk, &entry);
+    *result = (struct result){0};
+    enum cq_rc rc = sim_node_propose(node, &entry.proposal, note_result, result, NULL);
+    sim_toy_release(&entry);
+    sim_node_turn(node);
+    return rc;
+}
+
+/* Appends the number and waits for it. */
+static void append(struct sim *sim, struct sim_node *node, unsigned group, uint64_t number, uint32_t chunk)
+{
+    struct result result;
+    assert_int_equal(propose(node, group, number, chunk, &result), CQ_OK);
+    for (int i = 0; i < 1000 && !result.done; i++)
+        run_for(sim, 5 * SIM_MS);
+    assert_true(result.done);
+    assert_int_equal(result.rc, CQ_OK);
+}
+
+static void end(struct sim *sim)
+{
+    sim_net_heal(sim);
+    for (unsigned i = 0; i < sim->options.nodes; i++) {
+        if (!sim_node_up(sim->nodes[i]))
+            sim_node_start(sim->nodes[i]);
+    }
+    run_for(sim, 8 * SIM_S);
+    sim_check_end(sim);
+    if (sim->failures)
+        fail_msg("%s", sim->failure);
+    sim_free(&sim);
+}
+
+static void assert_numbers(const struct sim_node *node, unsigned group, uint64_t first, uint64_t count)
+{
+    const struct machine *machine = node->groups[group].machine;
+    assert_int_equal(sim_toy_count(machine), count);
+    for (uint64_t i = 0; i < count; i++)
+        assert_true(sim_toy_at(machine, i) == first + i);
+}
+
+/* ---- Stories ---- */
+
+static void three_nodes_elect_one_leader_and_replicate(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    for (uint64_t i = 1; i <= 20; i++)
+        append(sim, leader, 0, i, i % 3 == 0 ? 5000 : 0);
+    run_for(sim, 500 * SIM_MS);
+    for (unsigned i = 0; i < 3; i++)
+        assert_numbers(sim->nodes[i], 0, 1, 20);
+    end(sim);
+}
+
+static void a_follower_refuses_proposals_and_names_the_leader(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    struct sim_node *other = sim->nodes[(leader->index + 1) % 3];
+    struct result result;
+    struct raft_node hint;
+    run_for(sim, 200 * SIM_MS);
+    assert_int_equal(propose(other, 0, 1, 0, &result), CQ_E_NOT_LEADER);
+    assert_true(raft_host_leader(other->host, 1, &hint) && raft_node_eq(&hint, &leader->id));
+    assert_int_equal(sim_node_read(other, 0, note_result, &result, NULL), CQ_E_NOT_LEADER);
+    end(sim);
+}
+
+static void acknowledged_entries_survive_the_leaders_power_cut(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    for (uint64_t round = 0; round < 6; round++) {
+        struct sim_node *leader = wait_leader(sim, 0);
+        for (uint64_t i = 1; i <= 10; i++)
+            append(sim, leader, 0, round * 10 + i, 300);
+        sim_node_crash(leader, true);
+        run_for(sim, 3 * SIM_S);
+        sim_node_start(leader);
+    }
+    run_for(sim, 3 * SIM_S);
+    for (unsigned i = 0; i < 3; i++)
+        assert_numbers(sim->nodes[i], 0, 1, 60);
+    end(sim);
+}
+
+static void all_nodes_lose_power_at_once_and_nothing_acknowledged_is_lost(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    for (uint64_t round = 0; round < 5; round++) {
+        struct sim_node *leader = wait_leader(sim, 0);
+        for (uint64_t i = 1; i <= 10; i++)
+            append(sim, leader, 0, round * 10 + i, 300);
+        for (unsigned i = 0; i < 3; i++)
+            sim_node_crash(sim->nodes[i], true);
+        for (unsigned i = 0; i < 3; i++)
+            sim_node_start(sim->nodes[i]);
+    }
+    run_for(sim, 4 * SIM_S);
+    for (unsigned i = 0; i < 3; i++)
+        assert_numbers(sim->nodes[i], 0, 1, 50);
+    end(sim);
+}
+
+static void a_dead_leaders_stand_in_takes_over_within_a_heartbeat_or_two(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    run_for(sim, 2 * SIM_S);
+    sim_node_crash(leader, false);
+    run_for(sim, 300 * SIM_MS); /* an election time-out is at least 1,000 */
+    assert_non_null(sim_leader(sim, 0));
+    end(sim);
+}
+
+static void a_leader_without_its_majority_confirms_no_read(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    struct result result = {0};
+    append(sim, leader, 0, 1, 0);
+    assert_int_equal(sim_node_read(leader, 0, note_result, &result, NULL), CQ_OK);
+    sim_node_turn(leader);
+    run_for(sim, 50 * SIM_MS);
+    assert_true(result.done && result.rc == CQ_OK && result.index >= 2);
+    for (unsigned i = 0; i < 3; i++) {
+        sim_net_block(sim, leader->index, i, true);
+        sim_net_block(sim, i, leader->index, true);
+    }
+    result = (struct result){0};
+    assert_int_equal(sim_node_read(leader, 0, note_result, &result, NULL), CQ_OK);
+    sim_node_turn(leader);
+    run_for(sim, 2500 * SIM_MS);
+    assert_true(result.done && result.rc != CQ_OK);
+    end(sim);
+}
+
+static void a_deposed_leaders_tail_is_overwritten_and_its_outcome_is_unknown(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *old = wait_leader(sim, 0);
+    struct result lost[5];
+    append(sim, old, 0, 1, 100);
+    for (unsigned i = 0; i < 3; i++)
+        sim_net_block(sim, old->index, i, true);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(propose(old, 0, 900 + i, 4000, &lost[i]), CQ_OK);
+    run_for(sim, 4 * SIM_S);
+    struct sim_node *leader = sim_leader(sim, 0);
+    assert_true(leader && leader != old);
+    append(sim, leader, 0, 2, 100);
+    for (unsigned i = 0; i < 5; i++)
+        assert_true(lost[i].done && lost[i].rc == CQ_E_UNKNOWN_OUTCOME);
+    sim_net_heal(sim);
+    run_for(sim, 3 * SIM_S);
+    for (unsigned i = 0; i < 3; i++)
+        assert_numbers(sim->nodes[i], 0, 1, 2);
+    sim_node_crash(old, true);
+    sim_node_start(old);
+    end(sim);
+}
+
+static void a_lagging_follower_is_served_from_the_store_and_then_the_log_is_trimmed(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    struct sim_node *slow = sim->nodes[(leader->index + 1) % 3];
+    struct raft_group_status status;
+    sim_node_crash(slow, true);
+    for (uint64_t i = 1; i <= 300; i++)
+        append(sim, leader, 0, i, 2000); /* ten times what the cache keeps */
+    assert_int_equal(raft_host_status(leader->host, 1, &status), CQ_OK);
+    assert_true(status.first_index == 1 && status.slowest_lag >= 300); /* not past what the slow one has */
+    sim_node_start(slow);
+    run_for(sim, 3 * SIM_S);
+    assert_numbers(slow, 0, 1, 300);
+    append(sim, leader, 0, 301, 0);
+    run_for(sim, SIM_S);
+    append(sim, leader, 0, 302, 0);
+    run_for(sim, SIM_S);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(raft_host_status(sim->nodes[i]->host, 1, &status), CQ_OK);
+        assert_true(status.first_index > 200);
+        assert_true(sim->nodes[i]->groups[0].first_index == status.first_index);
+    }
+    sim_node_crash(slow, false);
+    sim_node_start(slow); /* from its marker */
+    end(sim);
+}
+
+static void proposals_over_the_limit_are_refused_and_taken_again_later(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    struct result results[80];
+    unsigned taken = 0;
+    enum cq_rc rc = CQ_OK;
+    for (; taken < 80; taken++) {
+        struct sim_toy_entry entry;
+        sim_toy_entry(0, taken + 1, 512u << 10, &entry);
+        results[taken] = (struct result){0};
+        rc = sim_node_propose(leader, &entry.proposal, note_result, &results[taken], NULL);
+        sim_toy_release(&entry);
+        if (rc != CQ_OK)
+            break;
+    }
+    assert_int_equal(rc, CQ_E_OVERLOADED);
+    assert_int_equal(taken, 63); /* 32 MiB, and an entry is a little more than its body */
+    sim_node_turn(leader);
+    run_for(sim, 2 * SIM_S);
+    for (unsigned i = 0; i < taken; i++)
+        assert_true(results[i].done && results[i].rc == CQ_OK);
+    append(sim, leader, 0, taken + 1, 0);
+    end(sim);
+}
+
+static void leadership_is_handed_over_on_request(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    struct sim_node *to = sim->nodes[(leader->index + 2) % 3];
+    append(sim, leader, 0, 1, 0);
+    assert_int_equal(raft_host_transfer(to->host, 1, &leader->id), CQ_E_NOT_LEADER);
+    assert_int_equal(raft_host_transfer(leader->host, 1, &(struct raft_node){{9}}), CQ_E_NOT_FOUND);
+    assert_int_equal(raft_host_transfer(leader->host, 1, &to->id), CQ_OK);
+    sim_node_turn(leader);
+    run_for(sim, 200 * SIM_MS);
+    assert_true(sim_leader(sim, 0) == to);
+    append(sim, to, 0, 2, 0);
+    end(sim);
+}
+
+static void many_groups_share_nodes_and_idle_cheaply(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, SIM_GROUPS_MAX);
+    for (unsigned g = 0; g < SIM_GROUPS_MAX; g++)
+        append(sim, wait_leader(sim, g), g, 100 + g, 10);
+    run_for(sim, SIM_S);
+    for (unsigned g = 0; g < SIM_GROUPS_MAX; g++)
+        assert_numbers(sim->nodes[0], g, 100 + g, 1);
+    end(sim);
+}
+
+static void the_story_of_a_seed_is_always_the_same(void **state)
+{
+    (void)state;
+    uint64_t prints[2];
+    for (unsigned i = 0; i < 2; i++) {
+        struct sim *sim = world(3, 2);
+        struct sim_node *leader = wait_leader(sim, 0);
+        for (uint64_t n = 1; n < 10; n++)
+            append(sim, leader, 0, n, 100);
+        sim_node_crash(leader, true);
+        run_for(sim, 3 * SIM_S);
+        prints[i] = sim->fingerprint;
+        end(sim);
+    }
+    assert_true(prints[0] == prints[1]);
+}
+
+static void a_replica_whose_log_lost_an_applied_entry_does_not_start(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *node = sim->nodes[0];
+    struct raft_boot *boot;
+    struct cq_err err;
+    raft_host_remove(node->host, 1);
+    assert_int_equal(raft_boot_read(node->store, 1, sim_replica(0, 0), &boot, &err), CQ_OK);
+    const struct raft_group_config config = {.group = 1, .replica = sim_replica(0, 0), .applied = 2};
+    assert_int_equal(raft_host_add(node->host, &config, &boot, &err), CQ_E_CORRUPT);
+    assert_null(boot);
+    sim_free(&sim);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(three_nodes_elect_one_leader_and_replicate),
+        cmocka_unit_test(a_follower_refuses_proposals_and_names_the_leader),
+        cmocka_unit_test(acknowledged_entries_survive_the_leaders_power_cut),
+        cmocka_unit_test(all_nodes_lose_power_at_once_and_nothing_acknowledged_is_lost),
+        cmocka_unit_test(a_dead_leaders_stand_in_takes_over_within_a_heartbeat_or_two),
+        cmocka_unit_test(a_leader_without_its_majority_confirms_no_read),
+        cmocka_unit_test(a_deposed_leaders_tail_is_overwritten_and_its_outcome_is_unknown),
+        cmocka_unit_test(a_lagging_follower_is_served_from_the_store_and_then_the_log_is_trimmed),
+        cmocka_unit_test(proposals_over_the_limit_are_refused_and_taken_again_later),
+        cmocka_unit_test(leadership_is_handed_over_on_request),
+        cmocka_unit_test(many_groups_share_nodes_and_idle_cheaply),
+        cmocka_unit_test(the_story_of_a_seed_is_always_the_same),
+        cmocka_unit_test(a_replica_whose_log_lost_an_applied_entry_does_not_start),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

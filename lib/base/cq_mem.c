@@ -53,5 +53,6 @@ char *cq_strndup(const char *text, size_t len)
 
 void cq_wipe(void *data, size_t size)
 {
-    explicit_bzero(data, size);
+    if (size)
+        explicit_bzero(data, size);
 }

@@ -1,0 +1,1 @@
+chasqui_unit_test(system/system_machine DEPS cq_system)

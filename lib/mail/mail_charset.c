@@ -80,7 +80,6 @@ static const struct charset {
     {"euc-kr", "UHC"},
     {"ks_c_5601-1987", "UHC"},
     {"iso-2022-kr", "ISO-2022-KR"},
-    {"utf-7", "UTF-7"},
     {"utf-16", "UTF-16"},
     {"utf-16be", "UTF-16BE"},
     {"utf-16le", "UTF-16LE"},

@@ -1,4 +1,5 @@
-/* Charsets to UTF-8 (iconv), streaming. Only charsets of our own list reach iconv: names come from strangers. */
+/* Charsets to UTF-8 (iconv), streaming. Only charsets of our own list reach iconv: names come from
+ * strangers. UTF-7 is not among them: nobody needs it and glibc's decoder depends on how broken input is cut. */
 #ifndef MAIL_CHARSET_H
 #define MAIL_CHARSET_H
 

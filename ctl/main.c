@@ -130,9 +130,9 @@ static enum ctl_exit command_line(struct ctl *ctl, const struct options *options
         ctl->format = CTL_JSON;
     else if (options->output && strcmp(options->output, "table") != 0)
         return CQ_FAIL(&err, CQ_E_INVALID, "-o is table or json"), usage(&err);
-    if (cq_config_load(&part, 1, config ? config : SETTINGS_PATH, ctl->pool, &err) != CQ_OK)
-        return usage(&err);
     if (ctl_parse(ctl, rest->count, rest->items, &request, &err) != CQ_OK)
+        return usage(&err);
+    if (cq_config_load(&part, 1, config ? config : SETTINGS_PATH, ctl->pool, &err) != CQ_OK)
         return usage(&err);
     return talk(ctl, &request);
 }

@@ -1,0 +1,48 @@
+/* The front-end: all its parts, wired. One control loop on the main thread (signals, the directory's changes, the role
+ * admin, the drain) and N workers, each a thread with its own loop, listeners, router clients and sessions. */
+#ifndef FRONTEND_H
+#define FRONTEND_H
+
+#include "admin/admin_service.h"
+#include "core/front_workers.h"
+#include "frontend_config.h"
+#include "frontend_worker.h"
+#include "io/io_watch.h"
+
+#define FRONTEND_WORKERS_MAX 256
+
+struct frontend {
+    const struct frontend_config *config;
+    struct io_pool *resolver;
+    struct rpc_hello hello;
+    struct io_tls *link_client, *link_server;  /* to and from the other parts */
+    struct io_tls *tls[LISTEN_PROTOCOL_COUNT]; /* for clients: a session of one service is no good at another */
+    struct directory *directory;
+    struct auth *auth;
+    struct frontend_worker *workers[FRONTEND_WORKERS_MAX];
+    size_t worker_count;
+    struct frontend_worker *control; /* the main thread's: no listeners */
+    struct front_worker *all[FRONTEND_WORKERS_MAX + 1];
+    struct front_workers every; /* those of the workers, for lists and for ending sessions */
+    struct admin_http *admin_http;
+    struct admin_check *ready;
+    struct admin_service admin;
+    struct rpc_server *admin_rpc;
+    struct directory_watch watch;
+    struct io_signal *signals[2];
+    bool stopping;
+};
+
+/* Opens everything and listens; whatever fails is undone. */
+enum cq_rc frontend_start(const struct frontend_config *config, struct frontend **frontend_r, struct cq_err *err);
+/* Until SIGTERM, SIGINT or a drain by the admin port; then ends all sessions in good order. */
+void frontend_run(struct frontend *frontend);
+void frontend_free(struct frontend **frontend);
+
+/* Registers all metrics of the process; before threads. */
+void frontend_metrics_register(void);
+
+/* frontend_revoke.c: follows the directory and ends sessions whose account or credential may not go on. */
+void frontend_revoke_start(struct frontend *frontend);
+
+#endif

@@ -1,0 +1,201 @@
+#include "frontend_worker.h"
+
+#include "base/cq_log.h"
+#include "base/cq_mem.h"
+#include "base/cq_rand.h"
+#include "frontend.h"
+#include "frontend_imap.h"
+
+#include <stdlib.h>
+
+/* ---- Connections ---- */
+
+static void accept_imap(struct io_conn *conn, void *ctx)
+{
+    struct frontend_port *port = ctx;
+    frontend_imap_start(&port->worker->front, port->imap, conn);
+}
+
+static void accept_pop3(struct io_conn *conn, void *ctx)
+{
+    struct frontend_port *port = ctx;
+    pop3_session_start(&port->worker->front, &port->pop3, conn);
+}
+
+static void accept_smtp(struct io_conn *conn, void *ctx)
+{
+    struct frontend_port *port = ctx;
+    smtp_session_start(&port->worker->front, &port->smtp, conn);
+}
+
+/* ---- What each protocol's port needs ---- */
+
+static void prepare_imap(struct frontend_port *port, struct frontend *frontend)
+{
+    const struct imap_service_options options = {
+        .loop = port->worker->front.loop,
+        .store = port->worker->front.mailstore,
+        .config = &frontend->config->imap,
+        .starttls = port->config->tls ? NULL : frontend->tls[LISTEN_IMAP],
+        .ops = &frontend_imap_ops,
+    };
+    port->imap = imap_service_new(&options);
+}
+
+static void prepare_pop3(struct frontend_port *port, struct frontend *frontend)
+{
+    port->pop3 = (struct pop3_service){
+        .tls = port->config->tls ? NULL : frontend->tls[LISTEN_POP3],
+        .idle_ms = frontend->config->frontend.pop3_idle_us / 1000,
+    };
+}
+
+static void prepare_smtp(struct frontend_port *port, struct frontend *frontend)
+{
+    static const enum smtp_kind kinds[] = {
+        [LISTEN_SMTP] = SMTP_MX,
+        [LISTEN_SUBMISSION] = SMTP_SUBMISSION,
+        [LISTEN_LMTP] = SMTP_LMTP,
+    };
+    port->smtp = (struct smtp_service){
+        .kind = kinds[port->config->protocol],
+        .tls = port->config->tls ? NULL : frontend->tls[port->config->protocol],
+        .size_max = frontend->config->frontend.message_max,
+        .recipients_max = (uint32_t)frontend->config->frontend.recipients_max,
+        .idle_ms = frontend->config->frontend.smtp_idle_us / 1000,
+    };
+}
+
+static const struct {
+    const char *name;
+    void (*prepare)(struct frontend_port *port, struct frontend *frontend);
+    io_accept_fn *accept;
+} protocols[LISTEN_PROTOCOL_COUNT] = {
+    [LISTEN_IMAP] = {"imap", prepare_imap, accept_imap},
+    [LISTEN_POP3] = {"pop3", prepare_pop3, accept_pop3},
+    [LISTEN_SMTP] = {"smtp", prepare_smtp, accept_smtp},
+    [LISTEN_SUBMISSION] = {"submission", prepare_smtp, accept_smtp},
+    [LISTEN_LMTP] = {"lmtp", prepare_smtp, accept_smtp},
+};
+
+/* ---- Life ---- */
+
+enum cq_rc frontend_worker_new(struct frontend *frontend, const char *name, struct frontend_worker **worker_r,
+                               struct cq_err *err)
+{
+    const struct frontend_settings *settings = &frontend->config->frontend;
+    const struct io_loop_options loop = {.name = name};
+    struct frontend_worker *worker = cq_new(struct frontend_worker);
+    uint8_t client_id[16];
+    cq_rand_bytes(client_id, sizeof client_id);
+    worker->front = (struct front_worker){
+        .loop = io_loop_new(&loop),
+        .directory = frontend->directory,
+        .auth = frontend->auth,
+        .hostname = settings->hostname,
+        .spool_folder = settings->spool,
+    };
+    cq_list_init(&worker->front.sessions);
+    const struct mailstore_rpc_config rpc = {
+        .loop = worker->front.loop,
+        .resolver = frontend->resolver,
+        .tls = frontend->link_client,
+        .hello = &frontend->hello,
+        .routers = settings->routers,
+        .limits = frontend->config->client,
+    };
+    enum cq_rc rc = mailstore_rpc_new(&rpc, &worker->transport, err);
+    if (rc == CQ_OK)
+        worker->front.mailstore =
+            mailstore_new(worker->transport, client_id, (uint32_t)(settings->request_timeout_us / 1000));
+    *worker_r = worker;
+    if (rc != CQ_OK)
+        frontend_worker_free(worker_r);
+    return rc;
+}
+
+static enum cq_rc parse_networks(struct frontend_port *port, struct cq_err *err)
+{
+    const struct cq_strings *from = &port->config->proxy_from;
+    enum cq_rc rc = CQ_OK;
+    port->proxy_from = cq_calloc(from->count, sizeof *port->proxy_from);
+    for (size_t i = 0; rc == CQ_OK && i < from->count; i++)
+        rc = io_cidr_parse(cq_slice_cstr(from->items[i]), &port->proxy_from[i], err);
+    return rc == CQ_OK ? CQ_OK : CQ_FAIL(err, CQ_E_CONFIG, "listeners: proxy_from: not a network such as 10.0.0.0/8");
+}
+
+static enum cq_rc open_port(struct frontend_port *port, struct frontend *frontend, struct cq_err *err)
+{
+    const struct frontend_listener *config = port->config;
+    struct io_listener_options options = {
+        .name = protocols[config->protocol].name,
+        .reuse_port = true,
+        .tls = config->tls ? frontend->tls[config->protocol] : NULL,
+        .conns_max = (size_t)frontend->config->frontend.connections_max,
+    };
+    enum cq_rc rc = parse_networks(port, err);
+    if (rc == CQ_OK)
+        rc = io_addr_parse(cq_slice_cstr(config->listen), 0, &options.addr, err);
+    if (rc != CQ_OK)
+        return cq_err_context(err, "listeners: %s", config->listen);
+    options.proxy_from = port->proxy_from;
+    options.proxy_from_count = config->proxy_from.count;
+    protocols[config->protocol].prepare(port, frontend);
+    return io_listener_new(port->worker->front.loop, &options, protocols[config->protocol].accept, port,
+                           &port->listener, err);
+}
+
+enum cq_rc frontend_worker_listen(struct frontend_worker *worker, struct frontend *frontend, struct cq_err *err)
+{
+    const struct cq_maps *listeners = &frontend->config->frontend.listeners;
+    const struct frontend_listener *items = listeners->items;
+    enum cq_rc rc = CQ_OK;
+    for (size_t i = 0; rc == CQ_OK && i < listeners->count; i++) {
+        struct frontend_port *port = &worker->ports[worker->port_count++];
+        *port = (struct frontend_port){.worker = worker, .config = &items[i]};
+        rc = open_port(port, frontend, err);
+    }
+    return rc;
+}
+
+static void *thread_main(void *arg)
+{
+    struct frontend_worker *worker = arg;
+    io_loop_run(worker->front.loop);
+    return NULL;
+}
+
+void frontend_worker_run(struct frontend_worker *worker)
+{
+    if (pthread_create(&worker->thread, NULL, thread_main, worker) != 0)
+        abort();
+    worker->running = true;
+}
+
+void frontend_worker_stop_listening(struct frontend_worker *worker)
+{
+    for (size_t i = 0; i < worker->port_count; i++)
+        if (worker->ports[i].listener)
+            io_listener_stop(worker->ports[i].listener);
+}
+
+void frontend_worker_free(struct frontend_worker **worker_p)
+{
+    struct frontend_worker *worker = *worker_p;
+    if (!worker)
+        return;
+    if (worker->running) {
+        io_loop_stop(worker->front.loop);
+        pthread_join(worker->thread, NULL);
+    }
+    for (size_t i = 0; i < worker->port_count; i++) {
+        io_listener_free(&worker->ports[i].listener);
+        imap_service_free(&worker->ports[i].imap);
+        free(worker->ports[i].proxy_from);
+    }
+    mailstore_free(&worker->front.mailstore);
+    mailstore_rpc_free(&worker->transport);
+    io_loop_free(&worker->front.loop);
+    free(worker);
+    *worker_p = NULL;
+}

@@ -7,9 +7,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-#define HEARTBEAT_MS 1000
-#define DRAIN_HARD_MS 10000 /* after the window: what still lives is cut off */
+#define DRAIN_HARD_MS 10000 /* after the window: what still lives is cut off, */
+#define DRAIN_CUT_MS 2000   /* and has this long to go */
 
 /* ---- TLS ---- */
 
@@ -129,28 +130,53 @@ static void end_everybody(struct front_worker *worker, void *arg)
     }
 }
 
-static void drain(void *arg)
+static void cut_off(struct front_worker *worker, void *arg)
 {
-    struct frontend *f = arg;
-    const uint64_t step_ms = 100;
-    uint64_t steps = f->config->frontend.drain_window_us / 1000 / step_ms;
-    io_fiber_sleep(f->config->frontend.drain_propagation_us / 1000);
-    front_workers_each(&f->every, stop_listening, NULL);
+    struct farewell *farewell = arg;
+    cq_list_each (&worker->sessions, node) {
+        struct front_session *session = cq_list_entry(node, struct front_session, link);
+        io_conn_abort(session->conn, CQ_E_CANCELLED, "the front-end stops");
+        farewell->left++;
+    }
+}
+
+#define STEP_MS 100
+
+/* Calls fn on all workers every STEP_MS until no session is left or the time is over. */
+static size_t until_gone(struct frontend *f, void (*fn)(struct front_worker *worker, void *arg), uint64_t most_ms)
+{
+    struct farewell farewell = {.left = 1};
+    for (uint64_t ms = 0; farewell.left && ms < most_ms; ms += STEP_MS) {
+        farewell.left = 0;
+        front_workers_each(&f->every, fn, &farewell);
+        if (farewell.left)
+            io_fiber_sleep(STEP_MS);
+    }
+    return farewell.left;
+}
+
+static void spread_farewells(struct frontend *f)
+{
+    uint64_t steps = f->config->frontend.drain_window_us / 1000 / STEP_MS;
     struct farewell farewell = {.left = 1};
     for (uint64_t i = 0; i < steps && farewell.left; i++) {
         farewell = (struct farewell){.share = 1000 / (steps - i)};
         front_workers_each(&f->every, end_share, &farewell);
         if (farewell.left)
-            io_fiber_sleep(step_ms);
+            io_fiber_sleep(STEP_MS);
     }
-    farewell.left = 1;
-    for (uint64_t ms = 0; farewell.left && ms < DRAIN_HARD_MS; ms += step_ms) {
-        farewell.left = 0;
-        front_workers_each(&f->every, end_everybody, &farewell);
-        if (farewell.left)
-            io_fiber_sleep(step_ms);
-    }
-    cq_log(CQ_INFO, "frontend.stopped", CQ_F_U64("sessions_cut_off", farewell.left));
+}
+
+static void drain(void *arg)
+{
+    struct frontend *f = arg;
+    io_fiber_sleep(f->config->frontend.drain_propagation_us / 1000);
+    front_workers_each(&f->every, stop_listening, NULL);
+    spread_farewells(f);
+    size_t late = until_gone(f, end_everybody, DRAIN_HARD_MS);
+    cq_log(CQ_INFO, "frontend.stopped", CQ_F_U64("sessions_cut_off", late));
+    if (late && until_gone(f, cut_off, DRAIN_CUT_MS))
+        _exit(0); /* a handler waits for a shard; nothing here is worth waiting for it */
     io_loop_stop(f->control->front.loop);
 }
 
@@ -308,6 +334,8 @@ void frontend_free(struct frontend **frontend)
     for (size_t p = 0; p < LISTEN_PROTOCOL_COUNT; p++)
         io_tls_free(&f->tls[p]);
     io_tls_free(&f->link_server);
+    if (f->link_client)
+        io_tls_unwatch(f->link_client);
     frontend_worker_free(&f->control);
     io_tls_free(&f->link_client);
     auth_free(&f->auth);

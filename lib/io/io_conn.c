@@ -106,7 +106,7 @@ static bool wants_read(const struct io_conn *conn)
         return true;
     if (conn->state != CONN_OPEN || conn->eof)
         return false;
-    return conn->handshaking || (!conn->above && conn->in.len < conn->input_max);
+    return conn->handshaking || (!conn_must_hold(conn) && conn->in.len < conn->input_max);
 }
 
 void conn_watch(struct io_conn *conn)
@@ -224,6 +224,7 @@ static void apply_options(struct io_conn *conn, const struct io_conn_options *op
     conn->input_max = options->input_max;
     conn->output_high = options->output_high;
     conn->output_low = options->output_low;
+    conn->full_duplex = options->full_duplex;
     conn->idle_us = options->idle_ms * 1000;
     conn->handshake_us = (options->handshake_ms ? options->handshake_ms : IO_HANDSHAKE_MS) * 1000;
 }
@@ -309,6 +310,8 @@ static void conn_destroy(struct io_conn *conn)
     else
         conn->loop->users--;
     free(conn->why_text);
+    if (conn->on_gone)
+        conn->on_gone(conn->on_gone_arg);
     free(conn);
 }
 

@@ -38,6 +38,9 @@ struct io_conn_options {
     size_t output_low;     /* reading, io_conn_flush and on_drained go on below this */
     uint64_t idle_ms;      /* no byte in either direction for so long: on_idle; 0: never */
     uint64_t handshake_ms; /* TLS handshake; 0: IO_HANDSHAKE_MS */
+    bool full_duplex;      /* reading goes on above output_high. For protocols whose two ends both send without being
+                              asked and bound that themselves (RPC, by credit): if each stopped reading because its
+                              output is full, both would wait for ever */
 };
 
 #define IO_CONN_OPTIONS_DEFAULT                                                                                        \

@@ -114,7 +114,7 @@ void conn_pull(struct io_conn *conn)
 {
     bool more = true;
     for (int i = 0; more && i < IO_READS_PER_TURN; i++) {
-        if (conn->state != CONN_OPEN || conn->eof || (conn->above && !conn->handshaking))
+        if (conn->state != CONN_OPEN || conn->eof || (conn_must_hold(conn) && !conn->handshaking))
             return;
         more = pull_once(conn);
     }

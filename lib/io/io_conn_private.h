@@ -66,8 +66,9 @@ struct io_conn {
     bool paused;
     bool news; /* input, or an owner, that the owner or the input has not been told of */
     bool eof, eof_told;
-    bool sock_dry;    /* the last read got less than it asked for: wait for the next event */
-    bool sock_full;   /* the last write took less than it was given */
+    bool sock_dry;  /* the last read got less than it asked for: wait for the next event */
+    bool sock_full; /* the last write took less than it was given */
+    bool full_duplex;
     bool above;       /* output was over the high mark and is not under the low one yet */
     bool drained;     /* on_drained is due */
     bool need_flush;  /* something was written since the filters were flushed */
@@ -98,6 +99,8 @@ struct io_conn {
     struct io_conn_counters counters;
     struct io_tls_info *tls_info;
     uint64_t linger_left;
+    void (*on_gone)(void *arg); /* its descriptor and memory are free: for the listener's count */
+    void *on_gone_arg;
 };
 
 /* io_conn_scratch.c */
@@ -122,6 +125,12 @@ void conn_fail(struct io_conn *conn, const struct cq_err *err);        /* closes
 void conn_eof_close(struct io_conn *conn);                             /* the peer has left: flush and close */
 void conn_closed_after_flush(struct io_conn *conn);                    /* all is sent: FIN, linger */
 void conn_set_addrs(struct io_conn *conn, const struct io_addr *peer, const struct io_addr *local);
+
+/* Is reading held back because too much waits to be written? */
+static inline bool conn_must_hold(const struct io_conn *conn)
+{
+    return conn->above && !conn->full_duplex;
+}
 
 /* io_conn_input.c */
 void conn_pull(struct io_conn *conn);     /* reads through the filters */

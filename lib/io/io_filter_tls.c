@@ -98,7 +98,7 @@ static enum cq_rc ssl_failed(struct tls_filter *tls, struct cq_err *err)
     unsigned long code = ERR_peek_error();
     bool identity = ERR_GET_LIB(code) == ERR_LIB_SSL && is_about_identity(ERR_GET_REASON(code));
     long verify = SSL_get_verify_result(tls->ssl);
-    if (verify != X509_V_OK && SSL_get0_peer_certificate(tls->ssl))
+    if (verify != X509_V_OK)
         return CQ_FAIL(err, CQ_E_AUTH, "TLS: the peer's certificate: %s", X509_verify_cert_error_string(verify));
     return CQ_FAIL(err, identity ? CQ_E_AUTH : CQ_E_PROTO, "TLS: %s", io_tls_error_text());
 }

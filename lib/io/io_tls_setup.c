@@ -279,8 +279,9 @@ static int ticket_seal(const struct io_tls_ticket_key *key, unsigned char *name,
            EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->aes, iv) == 1 && ticket_mac(mac, key);
 }
 
-/* 0: not our ticket, a full handshake follows · 1: ours · 2: ours, of an older key: renew it. */
-static int ticket_open(const struct generation *gen, const unsigned char *name, const unsigned char *iv,
+/* 0: not our ticket, a full handshake follows · 1: ours · 2: ours, and a new one is to be sent: it is of an older key,
+ * or TLS 1.3, whose clients use a ticket once (RFC 8446 C.4). */
+static int ticket_open(const struct generation *gen, bool use_once, const unsigned char *name, const unsigned char *iv,
                        EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
 {
     for (int i = 0; i < IO_TLS_TICKET_KEYS; i++) {
@@ -289,7 +290,7 @@ static int ticket_open(const struct generation *gen, const unsigned char *name, 
             continue;
         if (EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->aes, iv) != 1 || !ticket_mac(mac, key))
             return -1;
-        return i == 0 ? 1 : 2;
+        return i == 0 && !use_once ? 1 : 2;
     }
     return 0;
 }
@@ -300,7 +301,7 @@ static int ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPH
     const struct generation *gen = gen_of(SSL_get_SSL_CTX(ssl));
     if (sealing)
         return ticket_seal(&gen->tickets[0], name, iv, cipher, mac) ? 1 : -1;
-    return ticket_open(gen, name, iv, cipher, mac);
+    return ticket_open(gen, SSL_version(ssl) >= TLS1_3_VERSION, name, iv, cipher, mac);
 }
 
 static enum cq_rc read_tickets(const struct io_tls_setup *setup, struct generation *gen, struct cq_err *err)

@@ -3,6 +3,7 @@
 #include "unit/cq_cmocka.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 struct io_loop *test_loop;
 
@@ -16,7 +17,8 @@ int peer_setup(void **state)
 int peer_teardown(void **state)
 {
     (void)state;
-    io_loop_free(&test_loop);
+    if (!getenv("TEST_KEEP_LOOP")) /* set it to see why a test failed that left connections behind */
+        io_loop_free(&test_loop);
     return 0;
 }
 

@@ -6,7 +6,7 @@
 #include "io/io_conn.h"
 #include "io/io_pair.h"
 
-#define PEER_TURNS_MAX 100000 /* a test that needs more hangs */
+#define PEER_TURNS_MAX 1000000 /* a test that needs more hangs */
 
 /* One side of a connection. Consumes all input into `got` unless it is told to leave it. */
 struct peer {

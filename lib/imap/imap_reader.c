@@ -362,6 +362,11 @@ enum imap_read imap_reader_feed(struct imap_reader *r, struct cq_slice in, size_
     return event;
 }
 
+bool imap_reader_awaits_append(const struct imap_reader *r)
+{
+    return r->phase == APPEND_HEADER;
+}
+
 void imap_reader_stream_append(struct imap_reader *r)
 {
     CQ_ASSERT(r->phase == APPEND_HEADER);

@@ -93,6 +93,7 @@ bool imap_reader_at_start(const struct imap_reader *reader);
  * refuse: the caller has answered or will answer NO; what still comes of the command is thrown away, and
  *         IMAP_READ_BAD (with an empty problem: nothing more to answer) is returned when it is at its end. When the
  *         literal is synchronising nothing comes: IMAP_READ_BAD is returned by the next feed, also with no input. */
+bool imap_reader_awaits_append(const struct imap_reader *reader);
 void imap_reader_stream_append(struct imap_reader *reader);
 void imap_reader_refuse_append(struct imap_reader *reader);
 

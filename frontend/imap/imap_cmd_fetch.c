@@ -1,0 +1,342 @@
+/* FETCH and UID FETCH (RFC 3501 6.4.5; CHANGEDSINCE: RFC 7162 3.1.4). Records come in batches, bodies in pieces;
+ * nothing holds a message. imap_fetch_octets.c writes sections. */
+#include "imap/imap_date.h"
+#include "imap/imap_fetch_octets.h"
+#include "imap/imap_message.h"
+#include "imap/imap_records.h"
+#include "imap/imap_reply.h"
+
+#define SEEN_PIECE 64 /* messages whose \Seen is set before their octets go out */
+
+#define NEEDS_SUMMARY (IMAP_FETCH_ENVELOPE | IMAP_FETCH_STRUCTURE | IMAP_FETCH_BODYSTRUCTURE)
+
+struct fetching {
+    struct imap_run *run;
+    const struct imap_fetch *fetch;
+    struct cq_pool *pool; /* of one message */
+    struct uidset_builder unseen;
+    uint64_t seen_modseq; /* of our own setting of \Seen; 0: nothing was set */
+    struct uidset seen;   /* ... of these */
+    uint64_t token;       /* the account's last change, as far as all of them are known to us; 0: not any more */
+    struct uidset_builder told;
+    bool uid, summaries, some_gone;
+    enum cq_rc damaged; /* the first message that could not be read */
+};
+
+struct message {
+    struct fetching *f;
+    const struct fetch_record *record;
+    const struct mail_records *table;
+    struct mail_summary summary;
+    uint8_t flags;
+    uint64_t modseq;
+    bool flags_changed;
+    const char *before; /* between items */
+};
+
+/* ---- Items ---- */
+
+static struct cq_buf *begin(struct message *m)
+{
+    struct cq_buf *out = &m->f->run->out;
+    cq_buf_cstr(out, m->before);
+    m->before = " ";
+    return out;
+}
+
+static void write_uid(struct message *m)
+{
+    cq_buf_printf(begin(m), "UID %u", m->record->uid);
+}
+
+static void write_flags(struct message *m)
+{
+    struct fetch_record now = *m->record;
+    now.flags = m->flags;
+    cq_buf_cstr(begin(m), "FLAGS ");
+    imap_write_flags(&m->f->run->out, &now, m->table, imap_view_is_recent(m->f->run->session->view, m->record->uid));
+}
+
+static void write_modseq(struct message *m)
+{
+    cq_buf_printf(begin(m), "MODSEQ (%llu)", (unsigned long long)m->modseq);
+}
+
+static void write_structure(struct message *m, bool extended)
+{
+    struct cq_buf *out = begin(m);
+    cq_buf_cstr(out, extended ? "BODYSTRUCTURE " : "BODY ");
+    if (extended)
+        imap_out_add(m->f->run, mail_summary_bodystructure(&m->summary, false));
+    else
+        mail_summary_body(&m->summary, false, out);
+}
+
+static void write_simple(struct message *m, enum imap_fetch_kind kind)
+{
+    struct cq_buf *out = &m->f->run->out;
+    switch (kind) {
+    case IMAP_FETCH_UID:
+        write_uid(m);
+        break;
+    case IMAP_FETCH_FLAGS:
+        write_flags(m);
+        break;
+    case IMAP_FETCH_INTERNALDATE:
+        cq_buf_cstr(begin(m), "INTERNALDATE ");
+        imap_write_date_time(out, m->record->internal_date);
+        break;
+    case IMAP_FETCH_SIZE:
+        cq_buf_printf(begin(m), "RFC822.SIZE %u", m->record->size);
+        break;
+    case IMAP_FETCH_ENVELOPE:
+        cq_buf_cstr(begin(m), "ENVELOPE ");
+        imap_out_add(m->f->run, mail_summary_envelope(&m->summary, false));
+        break;
+    case IMAP_FETCH_STRUCTURE:
+    case IMAP_FETCH_BODYSTRUCTURE:
+        write_structure(m, kind == IMAP_FETCH_BODYSTRUCTURE);
+        break;
+    case IMAP_FETCH_MODSEQ:
+        write_modseq(m);
+        break;
+    case IMAP_FETCH_OCTETS:
+        break;
+    }
+}
+
+/* Items that the client did not name but must get: UID in UID FETCH, FLAGS that \Seen changed, MODSEQ beside FLAGS once
+ * CONDSTORE is on (RFC 7162 3.2). */
+static void write_unasked(struct message *m)
+{
+    uint32_t kinds = m->f->fetch->kinds;
+    bool flags = kinds & IMAP_FETCH_FLAGS || m->flags_changed;
+    bool modseq = m->f->run->session->condstore && (flags || m->f->fetch->has_changed_since);
+    if (m->f->uid && !(kinds & IMAP_FETCH_UID))
+        write_uid(m);
+    if (m->flags_changed && !(kinds & IMAP_FETCH_FLAGS))
+        write_flags(m);
+    if (modseq && !(kinds & IMAP_FETCH_MODSEQ))
+        write_modseq(m);
+}
+
+static enum cq_rc write_items(struct message *m, struct imap_octets *octets, struct cq_err *err)
+{
+    enum cq_rc rc = CQ_OK;
+    for (size_t i = 0; i < m->f->fetch->count && rc == CQ_OK; i++) {
+        const struct imap_fetch_item *item = &m->f->fetch->items[i];
+        if (item->kind != IMAP_FETCH_OCTETS) {
+            write_simple(m, item->kind);
+            continue;
+        }
+        begin(m);
+        rc = imap_octets_write(m->f->run, octets++, err);
+    }
+    return rc;
+}
+
+/* ---- One message ---- */
+
+static void note_seen(struct message *m)
+{
+    struct fetching *f = m->f;
+    if (!uidset_contains(&f->seen, m->record->uid))
+        return;
+    m->flags |= MAIL_SEEN;
+    m->flags_changed = true;
+    if (f->seen_modseq > m->modseq)
+        m->modseq = f->seen_modseq;
+}
+
+/* Before the first byte is written all that can fail for this message has been tried: its summary, and the beginning of
+ * each section. */
+static enum cq_rc prepare(struct message *m, struct imap_octets **octets_r, struct cq_err *err)
+{
+    struct fetching *f = m->f;
+    enum cq_rc rc = CQ_OK;
+    *octets_r = NULL;
+    if (f->summaries)
+        rc = imap_message_summary(f->run, m->record, f->pool, &m->summary, err);
+    if (rc == CQ_OK && f->fetch->kinds & IMAP_FETCH_OCTETS)
+        rc =
+            imap_octets_prepare(f->run, f->fetch, m->record, f->summaries ? &m->summary : NULL, f->pool, octets_r, err);
+    return rc;
+}
+
+/* A damaged message does not keep the client from the others; it hears of it in the tagged answer. */
+static enum cq_rc skip_message(struct fetching *f, enum cq_rc rc)
+{
+    if (rc == CQ_E_NOT_FOUND) { /* expunged between the record and its octets */
+        f->some_gone = true;
+        return CQ_OK;
+    }
+    if (rc != CQ_E_CORRUPT && rc != CQ_E_VERSION)
+        return rc;
+    if (f->damaged == CQ_OK)
+        f->damaged = CQ_E_CORRUPT;
+    return CQ_OK;
+}
+
+static enum cq_rc fetch_message(void *ctx, const struct fetch_record *record, const struct mail_records *table)
+{
+    struct fetching *f = ctx;
+    struct imap_run *run = f->run;
+    struct cq_err err = {0};
+    struct imap_octets *octets;
+    struct message m = {
+        .f = f, .record = record, .table = table, .flags = record->flags, .modseq = record->modseq, .before = ""};
+    if (f->fetch->has_changed_since && record->modseq <= f->fetch->changed_since)
+        return CQ_OK;
+    cq_pool_clear(f->pool);
+    note_seen(&m);
+    enum cq_rc rc = prepare(&m, &octets, &err);
+    if (rc != CQ_OK)
+        return skip_message(f, rc);
+    cq_buf_printf(&run->out, "* %u FETCH (", imap_view_seq(run->session->view, record->uid));
+    write_unasked(&m);
+    rc = write_items(&m, octets, &err);
+    if (rc != CQ_OK) {
+        /* In the middle of a literal whose length was promised: there is nothing else to say any more. */
+        if (!run->session->closed)
+            io_conn_abort(run->session->conn, rc, "FETCH: %s", err.text);
+        return CQ_E_CANCELLED;
+    }
+    cq_buf_cstr(&run->out, ")\r\n");
+    return CQ_OK;
+}
+
+/* ---- The set ---- */
+
+static enum cq_rc collect_unseen(void *ctx, const struct fetch_record *record, const struct mail_records *table)
+{
+    struct fetching *f = ctx;
+    (void)table;
+    if (!(record->flags & MAIL_SEEN))
+        uidset_builder_add(&f->unseen, record->uid, record->uid);
+    return CQ_OK;
+}
+
+/* The feed will bring our own \Seen again: it need not be told twice, unless somebody else's change may be in it too.
+ */
+static void forget_own_change(struct fetching *f)
+{
+    f->run->session->view->dirty = true;
+    if (f->seen_modseq != f->token + 1) {
+        f->token = 0;
+        return;
+    }
+    f->token = f->seen_modseq;
+    for (size_t i = 0; i < f->seen.count; i++)
+        uidset_builder_add(&f->told, f->seen.ranges[i].first, f->seen.ranges[i].last);
+    f->run->told.upto = f->seen_modseq;
+}
+
+/* \Seen is set first, so that the flags that go out with the octets are the flags in the store. */
+static enum cq_rc set_seen(struct fetching *f, const struct uidset *uids, struct cq_err *err)
+{
+    struct imap_session *session = f->run->session;
+    struct uidset modified;
+    uidset_builder_init(&f->unseen, f->run->pool);
+    enum cq_rc rc = imap_each_record(f->run, uids, false, collect_unseen, f, NULL, err);
+    f->seen = uidset_builder_finish(&f->unseen);
+    f->seen_modseq = 0;
+    if (rc != CQ_OK || f->seen.count == 0)
+        return rc;
+    const struct mail_store change = {
+        .mailbox = session->view->mailbox, .uids = &f->seen, .mode = MAIL_STORE_ADD, .flags = MAIL_SEEN};
+    rc = mailstore_store(session->service->store, &session->account, &change, f->run->pool, &modified, &f->seen_modseq,
+                         err);
+    forget_own_change(f);
+    return rc;
+}
+
+static enum cq_rc fetch_seen_pieces(struct fetching *f, const struct uidset *uids, struct cq_err *err)
+{
+    uint32_t next = 1;
+    enum cq_rc rc = CQ_OK;
+    f->token = f->run->session->view->token;
+    uidset_builder_init(&f->told, f->run->pool);
+    while (rc == CQ_OK && next) {
+        struct uidset piece = imap_view_piece(f->run->session->view, uids, next, SEEN_PIECE, f->run->pool, &next);
+        if (piece.count == 0)
+            break;
+        rc = set_seen(f, &piece, err);
+        if (rc == CQ_OK)
+            rc = imap_each_record(f->run, &piece, f->summaries, fetch_message, f, NULL, err);
+    }
+    f->run->told.uids = uidset_builder_finish(&f->told);
+    return rc;
+}
+
+/* With CHANGEDSINCE the change feed says which messages to look at: nothing is scanned. */
+static enum cq_rc only_changed(struct fetching *f, struct uidset *uids, struct cq_err *err)
+{
+    struct imap_session *session = f->run->session;
+    struct uidset_builder changed;
+    struct mail_changes batch = {.until_modseq = f->fetch->changed_since};
+    struct cq_pool *pool = cq_pool_new(4096);
+    enum cq_rc rc = CQ_OK;
+    uidset_builder_init(&changed, f->run->pool);
+    do {
+        struct fetch_record record;
+        uint64_t since = batch.until_modseq;
+        cq_pool_clear(pool);
+        rc = mailstore_changes(session->service->store, &session->account, session->view->mailbox, since, pool, &batch,
+                               err);
+        struct cq_slice rest = rc == CQ_OK ? batch.records.records : CQ_SLICE_NONE;
+        while (rc == CQ_OK && (rc = fetch_record_next(&rest, &record)) == CQ_OK)
+            if (uidset_contains(uids, record.uid))
+                uidset_builder_add(&changed, record.uid, record.uid);
+        rc = rc == CQ_E_EOF ? CQ_OK : rc;
+    } while (rc == CQ_OK && batch.more && !batch.mailbox_gone);
+    cq_pool_free(&pool);
+    *uids = uidset_builder_finish(&changed);
+    return rc;
+}
+
+static enum cq_rc fetch_set(struct fetching *f, struct uidset *uids, struct cq_err *err)
+{
+    enum cq_rc rc = CQ_OK;
+    if (f->fetch->has_changed_since)
+        rc = only_changed(f, uids, err);
+    if (rc != CQ_OK || uids->count == 0)
+        return rc;
+    if (f->fetch->sets_seen && !f->run->session->view->read_only)
+        return fetch_seen_pieces(f, uids, err);
+    return imap_each_record(f->run, uids, f->summaries, fetch_message, f, NULL, err);
+}
+
+static void answer(struct fetching *f, enum cq_rc rc, const struct cq_err *err)
+{
+    struct imap_run *run = f->run;
+    if (rc == CQ_OK && f->damaged != CQ_OK)
+        imap_fail(run, f->damaged, err);
+    else if (rc != CQ_OK)
+        imap_fail(run, rc, err);
+    else if (f->some_gone || run->session->view->gone)
+        imap_ok(run, "EXPUNGEISSUED", "Some messages are no more"); /* RFC 2180 4.1, RFC 5530 */
+}
+
+void imap_cmd_fetch(struct imap_run *run)
+{
+    struct imap_session *session = run->session;
+    const struct imap_fetch *fetch = &run->command.u.fetch;
+    struct fetching f = {
+        .run = run,
+        .fetch = fetch,
+        .uid = run->command.verb == IMAP_UID_FETCH,
+        .summaries = fetch->kinds & NEEDS_SUMMARY || imap_octets_need_summary(fetch),
+    };
+    struct uidset uids;
+    struct cq_err err = {0};
+    session->condstore |= fetch->has_changed_since || fetch->kinds & IMAP_FETCH_MODSEQ;
+    if (!imap_view_resolve(session->view, &run->command.set, f.uid, run->pool, &uids)) {
+        imap_bad(run, "There is no message of that number");
+        return;
+    }
+    if (uids.count == 0)
+        return;
+    f.pool = cq_pool_new(4096);
+    answer(&f, fetch_set(&f, &uids, &err), &err);
+    cq_pool_free(&f.pool);
+}

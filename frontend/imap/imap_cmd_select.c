@@ -1,0 +1,85 @@
+/* SELECT and EXAMINE (RFC 3501 6.3.1, 6.3.2; CONDSTORE: RFC 7162 3.1.2, 3.1.8), CLOSE, UNSELECT (RFC 3691). */
+#include "imap/imap_mailboxes.h"
+#include "imap/imap_reply.h"
+#include "imap/imap_sync.h"
+
+/* \Recent: one session alone has each message; EXAMINE takes none away. */
+static void claim_recent(struct imap_run *run, struct imap_view *view, const struct mail_mailbox *mailbox)
+{
+    struct imap_session *session = run->session;
+    uint32_t from = mailbox->recent_from, to = mailbox->uidnext;
+    if (from == 0 || from >= to)
+        return;
+    if (!view->read_only &&
+        mailstore_claim_recent(session->service->store, &session->account, mailbox->id, &from, &to, NULL) != CQ_OK)
+        return; /* another session will have them */
+    imap_view_claim(view, from, to);
+}
+
+static void write_selected(struct imap_run *run, const struct imap_view *view, const struct mail_open *open)
+{
+    struct cq_buf *out = &run->out;
+    const struct mail_mailbox *mailbox = &open->mailbox;
+    imap_write_flag_names(out, mailbox->keywords, mailbox->keyword_count, view->read_only);
+    cq_buf_printf(out, "* %u EXISTS\r\n* %u RECENT\r\n", imap_view_exists(view), view->recent_told);
+    uint32_t unseen = open->first_unseen_uid ? imap_view_seq(view, open->first_unseen_uid) : 0;
+    if (unseen)
+        cq_buf_printf(out, "* OK [UNSEEN %u] The first unseen message\r\n", unseen);
+    cq_buf_printf(out, "* OK [UIDVALIDITY %u] UIDs are valid\r\n", mailbox->uidvalidity);
+    cq_buf_printf(out, "* OK [UIDNEXT %u] The next UID\r\n", mailbox->uidnext);
+    cq_buf_printf(out, "* OK [HIGHESTMODSEQ %llu] The highest mod-sequence\r\n",
+                  (unsigned long long)mailbox->highest_modseq);
+}
+
+static void enter(struct imap_run *run, const struct mail_open *open, bool read_only)
+{
+    struct imap_session *session = run->session;
+    struct imap_view *view = imap_view_new(open, read_only);
+    view->token = session->account.modseq;
+    claim_recent(run, view, &open->mailbox);
+    view->recent_told = imap_view_recent_count(view);
+    session->view = view;
+    session->state = IMAP_SELECTED;
+    session->condstore |= run->command.u.select.condstore;
+    write_selected(run, view, open);
+    imap_ok(run, read_only ? "READ-ONLY" : "READ-WRITE", NULL);
+}
+
+/* Whatever comes of it, the mailbox that was selected before is left. */
+void imap_cmd_select(struct imap_run *run)
+{
+    struct imap_session *session = run->session;
+    const struct mail_mailbox *mailbox;
+    struct mail_open open;
+    struct cq_err err = {0};
+    imap_session_leave_mailbox(session);
+    if (!imap_find_mailbox(run, run->command.u.select.mailbox, "NONEXISTENT", &mailbox))
+        return;
+    enum cq_rc rc = mailstore_open(session->service->store, &session->account, mailbox->id, run->pool, &open, &err);
+    if (rc == CQ_OK)
+        enter(run, &open, run->command.verb == IMAP_EXAMINE);
+    else
+        imap_fail(run, rc, &err);
+}
+
+void imap_cmd_close(struct imap_run *run)
+{
+    struct imap_session *session = run->session;
+    struct imap_view *view = session->view;
+    struct cq_err err = {0};
+    struct uidset expunged;
+    enum cq_rc rc = CQ_OK;
+    if (!view->read_only)
+        rc = mailstore_expunge(session->service->store, &session->account, view->mailbox, NULL, run->pool, &expunged,
+                               &err);
+    if (rc != CQ_OK && rc != CQ_E_NO_MAILBOX) {
+        imap_fail(run, rc, &err); /* still selected: \Deleted messages are still there */
+        return;
+    }
+    imap_session_leave_mailbox(session);
+}
+
+void imap_cmd_unselect(struct imap_run *run)
+{
+    imap_session_leave_mailbox(run->session);
+}

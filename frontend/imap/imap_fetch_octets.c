@@ -1,0 +1,152 @@
+#include "imap/imap_fetch_octets.h"
+
+#include "imap/imap_reply.h"
+#include "imap/imap_write.h"
+#include "mail/mail_section.h"
+
+#define AHEAD_MAX (1u << 20) /* octets that are read of one message before anything is written */
+
+static bool is_whole(const struct imap_fetch_item *item)
+{
+    return item->section.part_count == 0 && item->section.text == IMAP_SECTION_ALL;
+}
+
+bool imap_octets_need_summary(const struct imap_fetch *fetch)
+{
+    for (size_t i = 0; i < fetch->count; i++)
+        if (fetch->items[i].kind == IMAP_FETCH_OCTETS && !is_whole(&fetch->items[i]))
+            return true;
+    return false;
+}
+
+/* ---- Where ---- */
+
+static void locate_whole(const struct imap_fetch_item *item, const struct fetch_record *record, struct imap_octets *o)
+{
+    o->len = record->size;
+    if (!item->partial)
+        return;
+    o->off = item->offset < o->len ? item->offset : o->len;
+    o->len = item->length < o->len - o->off ? item->length : o->len - o->off;
+}
+
+static void to_mail_section(const struct imap_fetch_item *item, struct mail_section *section)
+{
+    static const enum mail_section_what whats[] = {
+        [IMAP_SECTION_ALL] = MAIL_SECTION_ALL,
+        [IMAP_SECTION_HEADER] = MAIL_SECTION_HEADER,
+        [IMAP_SECTION_FIELDS] = MAIL_SECTION_HEADER_FIELDS,
+        [IMAP_SECTION_FIELDS_NOT] = MAIL_SECTION_HEADER_FIELDS_NOT,
+        [IMAP_SECTION_TEXT] = MAIL_SECTION_TEXT,
+        [IMAP_SECTION_MIME] = MAIL_SECTION_MIME,
+    };
+    *section = (struct mail_section){
+        .path_len = (uint32_t)item->section.part_count,
+        .what = whats[item->section.text],
+        .fields = item->section.fields,
+        .field_count = item->section.field_count,
+        .partial = item->partial,
+        .offset = item->offset,
+        .length = item->length,
+    };
+    _Static_assert(IMAP_SECTION_DEPTH_MAX <= MAIL_SECTION_PATH_MAX, "every path of the grammar fits");
+    memcpy(section->path, item->section.part, item->section.part_count * sizeof *section->path);
+}
+
+/* HEADER.FIELDS: made here, in memory; then there is nothing left to read. */
+static enum cq_rc filter(struct imap_run *run, const struct mail_section *section, const struct mail_range *range,
+                         struct imap_octets *o, struct cq_pool *pool, struct cq_err *err)
+{
+    struct cq_buf header, filtered;
+    uint64_t len = range->len < IMAP_HEADER_READ_MAX ? range->len : IMAP_HEADER_READ_MAX;
+    cq_buf_init(&header, IMAP_HEADER_READ_MAX);
+    cq_buf_init(&filtered, IMAP_HEADER_READ_MAX + 2);
+    enum cq_rc rc = imap_message_read(run, o->email, range->off, len, &header, err);
+    if (rc == CQ_OK) {
+        mail_section_filter(section, cq_buf_slice(&header), &filtered);
+        o->start = cq_pool_slice(pool, cq_buf_slice(&filtered));
+        o->len = o->start.len;
+    }
+    cq_buf_fini(&header);
+    cq_buf_fini(&filtered);
+    return rc;
+}
+
+static enum cq_rc locate(struct imap_run *run, const struct imap_fetch_item *item, const struct mail_summary *summary,
+                         struct imap_octets *o, struct cq_pool *pool, struct cq_err *err)
+{
+    struct mail_section *section = cq_pool_alloc(pool, sizeof *section);
+    struct mail_range range;
+    to_mail_section(item, section);
+    enum cq_rc rc = mail_section_locate(summary, section, &range, err);
+    o->missing = rc == CQ_E_NOT_FOUND;
+    if (rc != CQ_OK)
+        return o->missing ? CQ_OK : rc;
+    if (range.filter)
+        return filter(run, section, &range, o, pool, err);
+    o->off = range.off;
+    o->len = range.len;
+    return CQ_OK;
+}
+
+enum cq_rc imap_octets_prepare(struct imap_run *run, const struct imap_fetch *fetch, const struct fetch_record *record,
+                               const struct mail_summary *summary, struct cq_pool *pool, struct imap_octets **octets_r,
+                               struct cq_err *err)
+{
+    size_t n = 0, ahead = 0;
+    struct imap_octets *octets = cq_pool_calloc(pool, fetch->count, sizeof *octets);
+    for (size_t i = 0; i < fetch->count; i++) {
+        const struct imap_fetch_item *item = &fetch->items[i];
+        if (item->kind != IMAP_FETCH_OCTETS)
+            continue;
+        struct imap_octets *o = &octets[n++];
+        enum cq_rc rc = CQ_OK;
+        *o = (struct imap_octets){.item = item, .email = record->email};
+        if (is_whole(item))
+            locate_whole(item, record, o);
+        else
+            rc = locate(run, item, summary, o, pool, err);
+        if (rc == CQ_OK && o->start.len == 0 && ahead < AHEAD_MAX)
+            rc = imap_message_piece(run, o->email, o->off, o->len, pool, &o->start, err);
+        if (rc != CQ_OK)
+            return rc;
+        ahead += o->start.len;
+    }
+    *octets_r = octets;
+    return CQ_OK;
+}
+
+/* ---- Writing ---- */
+
+static enum cq_rc write_rest(struct imap_run *run, const struct imap_octets *o, struct cq_err *err)
+{
+    struct cq_pool *pool = cq_pool_new(4096);
+    uint64_t done = o->start.len;
+    enum cq_rc rc = CQ_OK;
+    while (rc == CQ_OK && done < o->len) {
+        struct cq_slice piece;
+        cq_pool_clear(pool);
+        rc = imap_message_piece(run, o->email, o->off + done, o->len - done, pool, &piece, err);
+        if (rc != CQ_OK)
+            break;
+        imap_out_add(run, piece);
+        done += piece.len;
+        rc = imap_out_flush(run);
+    }
+    cq_pool_free(&pool);
+    return rc;
+}
+
+enum cq_rc imap_octets_write(struct imap_run *run, const struct imap_octets *o, struct cq_err *err)
+{
+    imap_write_fetch_name(&run->out, o->item);
+    if (o->missing) {
+        cq_buf_cstr(&run->out, " NIL");
+        return CQ_OK;
+    }
+    cq_buf_byte(&run->out, ' ');
+    imap_write_literal_header(&run->out, o->len);
+    imap_out_add(run, o->start);
+    enum cq_rc rc = imap_out_flush(run);
+    return rc == CQ_OK ? write_rest(run, o, err) : rc;
+}

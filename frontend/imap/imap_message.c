@@ -1,0 +1,87 @@
+#include "imap/imap_message.h"
+
+#include "base/cq_log.h"
+#include "mail/mail_build.h"
+
+enum cq_rc imap_message_piece(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len, struct cq_pool *pool,
+                              struct cq_slice *octets_r, struct cq_err *err)
+{
+    struct imap_session *session = run->session;
+    uint32_t piece = len < IMAP_BODY_PIECE ? (uint32_t)len : IMAP_BODY_PIECE;
+    *octets_r = CQ_SLICE_NONE;
+    if (len == 0)
+        return CQ_OK;
+    enum cq_rc rc =
+        mailstore_read_body(session->service->store, &session->account, email, off, piece, pool, octets_r, err);
+    if (rc == CQ_OK && (octets_r->len == 0 || octets_r->len > piece))
+        return CQ_FAIL(err, CQ_E_CORRUPT, "message %llx has no octets at %llu", (unsigned long long)email,
+                       (unsigned long long)off);
+    return rc;
+}
+
+/* Calls back with the pieces in order. */
+static enum cq_rc each_piece(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len,
+                             void (*take)(void *arg, struct cq_slice octets), void *arg, struct cq_err *err)
+{
+    struct cq_pool *pool = cq_pool_new(4096);
+    enum cq_rc rc = CQ_OK;
+    while (rc == CQ_OK && len) {
+        struct cq_slice octets;
+        cq_pool_clear(pool);
+        rc = imap_message_piece(run, email, off, len, pool, &octets, err);
+        if (rc == CQ_OK)
+            take(arg, octets);
+        off += octets.len;
+        len -= octets.len;
+    }
+    cq_pool_free(&pool);
+    return rc;
+}
+
+static void take_into_buf(void *arg, struct cq_slice octets)
+{
+    cq_buf_slice_add(arg, octets);
+}
+
+enum cq_rc imap_message_read(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len, struct cq_buf *out,
+                             struct cq_err *err)
+{
+    enum cq_rc rc = each_piece(run, email, off, len, take_into_buf, out, err);
+    return rc == CQ_OK && !cq_buf_ok(out) ? CQ_FAIL(err, CQ_E_LIMIT, "%llu octets", (unsigned long long)len) : rc;
+}
+
+/* ---- Summaries ---- */
+
+static void take_into_builder(void *arg, struct cq_slice octets)
+{
+    mail_builder_feed(arg, octets);
+}
+
+static enum cq_rc build_again(struct imap_run *run, const struct fetch_record *record, struct cq_pool *pool,
+                              struct mail_summary *summary_r, struct cq_err *err)
+{
+    struct mail_builder *builder = mail_builder_new(NULL);
+    struct cq_buf encoded;
+    cq_buf_init(&encoded, MAIL_SUMMARY_MAX);
+    enum cq_rc rc = each_piece(run, record->email, 0, record->size, take_into_builder, builder, err);
+    if (rc == CQ_OK) {
+        mail_builder_finish(builder);
+        mail_builder_summary(builder, 0, &encoded);
+        rc = mail_summary_open(cq_pool_slice(pool, cq_buf_slice(&encoded)), summary_r, err);
+    }
+    cq_buf_fini(&encoded);
+    mail_builder_free(&builder);
+    return rc;
+}
+
+enum cq_rc imap_message_summary(struct imap_run *run, const struct fetch_record *record, struct cq_pool *pool,
+                                struct mail_summary *summary_r, struct cq_err *err)
+{
+    enum cq_rc rc = mail_summary_open(record->summary, summary_r, err);
+    if (rc == CQ_OK && summary_r->size == record->size)
+        return CQ_OK;
+    cq_log_limited(1, CQ_WARN, "imap.summary_rebuilt", CQ_F_STR("session", run->session->id),
+                   CQ_F_ACCOUNT(run->session->account.id), CQ_F_HEX64("email", record->email), CQ_F_ERR(err));
+    cq_err_clear(err);
+    return build_again(run, record, pool, summary_r, err);
+}

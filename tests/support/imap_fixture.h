@@ -1,0 +1,53 @@
+/* IMAP sessions over a real shard state and real connections in one process: what conversation tests stand on. One
+ * account, "ana" with the password "secret"; "denied" may not use IMAP; "broken" cannot be looked up. */
+#ifndef IMAP_FIXTURE_H
+#define IMAP_FIXTURE_H
+
+#include "imap/imap_service.h"
+#include "io/io_pair.h"
+#include "support/mailstore_local.h"
+
+#define IMAP_FIXTURE_ACCOUNT UINT64_C(0x1234000000000001)
+
+struct imap_fixture {
+    struct io_loop *loop;
+    struct mailstore_local *local;
+    struct mailstore *store;
+    struct mailstore_account account; /* the test's own view of the shard */
+    struct imap_config config;
+    struct imap_service *service;
+    enum cq_rc fault;      /* of every call; CQ_OK: none */
+    bool fault_applied;    /* the call has happened, its answer is lost */
+    unsigned fault_after;  /* calls that still work */
+    uint32_t fault_method; /* 0: all */
+    unsigned logins, closed;
+};
+
+struct imap_fixture *imap_fixture_new(void);
+void imap_fixture_free(struct imap_fixture **fixture);
+
+/* One client. */
+struct imap_peer {
+    struct imap_fixture *fixture;
+    struct imap_session *session; /* NULL when it has gone */
+    int fd;
+    struct cq_buf in;
+    bool eof;
+};
+
+void imap_peer_connect(struct imap_fixture *fixture, struct imap_peer *peer);
+void imap_peer_close(struct imap_peer *peer);
+
+/* `piece`: bytes that are sent at a time, the server runs in between. */
+void imap_peer_send(struct imap_peer *peer, struct cq_slice bytes, size_t piece);
+/* Lets the server work until it has nothing to do. */
+void imap_fixture_settle(struct imap_fixture *fixture);
+/* A line without its CRLF, in the pool; false: there is none (and none will come without more input). */
+bool imap_peer_line(struct imap_peer *peer, struct cq_pool *pool, struct cq_slice *line_r);
+/* Reads lines up to the tagged answer of `tag`; all of it, CRLFs included, is appended to `out`. */
+bool imap_peer_until(struct imap_peer *peer, const char *tag, struct cq_buf *out);
+
+/* Delivers a message into INBOX behind the sessions' backs; size octets when the text is shorter. */
+void imap_fixture_deliver(struct imap_fixture *fixture, struct cq_slice message);
+
+#endif

@@ -131,7 +131,8 @@ struct rpc_stream_config {
 };
 struct rpc_pending *rpc_stream_start(struct rpc_client *client, const struct rpc_call *call,
                                      const struct rpc_stream_config *config);
-/* deadline_us may be UINT64_MAX for streams. rpc_call_cancel ends it from this side. */
+/* deadline_us may be UINT64_MAX for streams. rpc_call_cancel ends it from this side. Without auto_credit: once for each
+ * item, with its payload_len, when it has been used up. */
 void rpc_stream_consumed(struct rpc_pending *stream, uint64_t bytes);
 
 /* ---- One-way ---- */

@@ -258,7 +258,7 @@ static struct rpc_pending *line_find(struct rpc_line *line, uint32_t stream)
 
 void rpc_stream_consumed(struct rpc_pending *stream, uint64_t bytes)
 {
-    stream->owed += bytes;
+    stream->owed += RPC_DATA_COST + bytes;
     if (!stream->line || stream->owed < stream->stream.window / 4)
         return;
     struct rpc_frame credit = {.type = RPC_CREDIT, .stream = stream->frame.stream, .aux = stream->owed};
@@ -268,8 +268,8 @@ void rpc_stream_consumed(struct rpc_pending *stream, uint64_t bytes)
 
 static void pending_data(struct rpc_pending *pending, const struct rpc_frame *frame, struct rpc_payload *payload)
 {
-    /* The frame's own cost is given back here, so that receivers count nothing but their bytes. */
-    rpc_stream_consumed(pending, RPC_DATA_COST + (pending->stream.auto_credit ? frame->payload_len : 0));
+    if (pending->stream.auto_credit)
+        rpc_stream_consumed(pending, frame->payload_len);
     pending->stream.data(pending->stream.ctx, frame, payload);
 }
 

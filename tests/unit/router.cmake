@@ -1,0 +1,1 @@
+chasqui_unit_test(router/routes DEPS cq_router)

@@ -120,9 +120,9 @@ settings_of_router() {
     cat <<YAML
 cluster: $cluster
 node: $1
-dc: $(dc_of "$1")
+labels: {dc: $(dc_of "$1")}
 rpc: {listen: "$(rpc_of "$1")"}
-storage: $(list_of rpc_of storage)
+seeds: $(list_of rpc_of storage)
 $(link_tls router)
 admin: {listen: "$(admin_of "$1")"}
 YAML

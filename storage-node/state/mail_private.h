@@ -126,8 +126,8 @@ enum cq_rc mail_keyword_list(struct mail_view *v, uint64_t mailbox, char ***name
 /* The mailbox's UID set, from the cache or read into it. */
 enum cq_rc mail_uids(struct mail_view *v, uint64_t mailbox, struct uid_entry **entry_r);
 /* One fetch record; CQ_E_LIMIT when raw is full. */
-enum cq_rc mail_put_record(struct mail_view *v, uint32_t uid, const struct message_record *message, bool summary,
-                           struct cq_buf *raw);
+enum cq_rc mail_put_record(struct mail_view *v, uint32_t uid, const struct message_record *message,
+                           struct cq_slice summary, struct cq_buf *raw);
 
 /* ---- for commands (mail_apply.c, mail_effects.c) ---- */
 

@@ -61,7 +61,7 @@ static enum cq_rc put_changed(struct feed *feed, uint32_t uid, struct cq_buf *ra
     enum cq_rc rc = mail_load_message(feed->v, feed->mailbox_id, uid, &message);
     if (rc == CQ_E_NOT_FOUND) /* an index without its message: the state is wrong */
         rc = mail_decoded(feed->v, CQ_E_CORRUPT, "change");
-    return rc == CQ_OK ? mail_put_record(feed->v, uid, &message, false, raw) : rc;
+    return rc == CQ_OK ? mail_put_record(feed->v, uid, &message, CQ_SLICE_NONE, raw) : rc;
 }
 
 /* Records up to feed->until, which comes down to the last whole modseq when the batch is full. */

@@ -6,7 +6,7 @@ struct batch {
     struct mail_view *v;
     struct cq_buf *raw;
     uint64_t mailbox;
-    bool summaries;
+    struct db_iter *summaries; /* NULL: they were not asked for */
     uint32_t records, records_max;
     size_t raw_start;
 };
@@ -17,18 +17,23 @@ static bool batch_full(const struct batch *batch)
     return batch->records >= batch->records_max || batch->raw->len - batch->raw_start >= STATE_READ_BYTES;
 }
 
-static enum cq_rc load_summary(struct mail_view *v, uint64_t email, struct cq_slice *summary_r)
+/* Messages of one mailbox mostly have ascending email ids: the next summary is often the wanted one. */
+static enum cq_rc find_summary(struct batch *batch, uint64_t email, struct cq_slice *summary_r)
 {
-    struct state_key key = mail_key_u64(v, KEY_SUMMARY, email);
-    struct cq_slice bytes;
-    enum cq_rc rc = db_get(v->m->db, &key, v->pool, &bytes);
-    if (rc == CQ_E_NOT_FOUND)
+    struct state_key key = mail_key_u64(batch->v, KEY_SUMMARY, email);
+    enum cq_rc rc = db_iter_next(batch->summaries);
+    if (rc == CQ_E_EOF || (rc == CQ_OK && !cq_slice_eq(db_iter_key(batch->summaries), key_slice(&key)))) {
+        db_iter_seek(batch->summaries, &key);
+        rc = db_iter_next(batch->summaries);
+    }
+    if (rc == CQ_E_EOF || (rc == CQ_OK && !cq_slice_eq(db_iter_key(batch->summaries), key_slice(&key))))
         rc = CQ_E_CORRUPT;
-    return mail_decoded(v, rc == CQ_OK ? bytes_record_get(bytes, summary_r) : rc, "summary");
+    return mail_decoded(batch->v, rc == CQ_OK ? bytes_record_get(db_iter_value(batch->summaries), summary_r) : rc,
+                        "summary");
 }
 
-enum cq_rc mail_put_record(struct mail_view *v, uint32_t uid, const struct message_record *message, bool summary,
-                           struct cq_buf *raw)
+enum cq_rc mail_put_record(struct mail_view *v, uint32_t uid, const struct message_record *message,
+                           struct cq_slice summary, struct cq_buf *raw)
 {
     struct fetch_record record = {
         .uid = uid,
@@ -40,19 +45,20 @@ enum cq_rc mail_put_record(struct mail_view *v, uint32_t uid, const struct messa
         .thread = message->thread,
         .flags = message->flags,
         .keywords = message->keywords,
+        .summary = summary,
     };
-    enum cq_rc rc = summary ? load_summary(v, message->email, &record.summary) : CQ_OK;
-    if (rc == CQ_OK && !fetch_record_encode(&record, raw))
-        rc = CQ_FAIL(v->err, CQ_E_LIMIT, "no room for a record");
-    return rc;
+    return fetch_record_encode(&record, raw) ? CQ_OK : CQ_FAIL(v->err, CQ_E_LIMIT, "no room for a record");
 }
 
 static enum cq_rc add_record(struct batch *batch, uint32_t uid, struct cq_slice value)
 {
     struct message_record message;
+    struct cq_slice summary = CQ_SLICE_NONE;
     enum cq_rc rc = mail_decoded(batch->v, message_record_get(value, &message), "message");
+    if (rc == CQ_OK && batch->summaries)
+        rc = find_summary(batch, message.email, &summary);
     if (rc == CQ_OK)
-        rc = mail_put_record(batch->v, uid, &message, batch->summaries, batch->raw);
+        rc = mail_put_record(batch->v, uid, &message, summary, batch->raw);
     batch->records++;
     return rc;
 }
@@ -103,7 +109,6 @@ READ(read_fetch)
         .v = v,
         .raw = raw,
         .mailbox = fetch->mailbox,
-        .summaries = fetch->summaries,
         .records_max = records_max(fetch->max_records),
         .raw_start = raw->len,
     };
@@ -113,8 +118,12 @@ READ(read_fetch)
     enum cq_rc rc = mail_load_mailbox(v, fetch->mailbox, &mailbox);
     if (rc == CQ_OK)
         rc = mail_uidset(v, fetch->uids, &set);
+    struct state_key summaries = mail_key(v, KEY_SUMMARY);
+    if (rc == CQ_OK && fetch->summaries)
+        batch.summaries = db_iter_prefix(v->m->db, &summaries);
     if (rc == CQ_OK)
         rc = fetch_set(&batch, &set, &reply.next_uid);
+    db_iter_free(&batch.summaries);
     if (rc == CQ_OK)
         rc = mail_keyword_list(v, fetch->mailbox, &reply.keywords, &reply.n_keywords);
     if (rc != CQ_OK)

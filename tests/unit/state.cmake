@@ -1,2 +1,7 @@
 chasqui_unit_test(state/mailstore_local DEPS cq_mailstore_local)
 chasqui_unit_test(state/mail_model SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/state/mail_model.c DEPS cq_test_shard)
+chasqui_unit_test(state/mail_mailboxes DEPS cq_test_shard)
+chasqui_unit_test(state/mail_messages DEPS cq_test_shard)
+chasqui_unit_test(state/mail_requests DEPS cq_test_shard)
+chasqui_unit_test(state/mail_delivery DEPS cq_test_shard)
+chasqui_unit_test(state/mail_feed DEPS cq_test_shard)

@@ -1,0 +1,60 @@
+/* Where events go: a file (event_file.h), Kafka later. One thread uses a sink.
+ *
+ * At least once: an event is acknowledged when the sink has it safely; whoever publishes keeps it until then and
+ * publishes it again, under the same id, when no acknowledgement comes. */
+#ifndef EVENT_SINK_H
+#define EVENT_SINK_H
+
+#include "base/cq_err.h"
+#include "base/cq_slice.h"
+
+/* One event, encoded (event_encode.h). Borrowed for the call. */
+struct event_record {
+    struct cq_slice stream; /* "mail.delivery": the topic without prefix and version */
+    struct cq_slice key;    /* events with the same key keep their order */
+    struct cq_slice id;     /* the CloudEvents id: the same at each repetition */
+    struct cq_slice json;   /* a CloudEvents JSON object (structured mode), without a line end */
+    uint64_t ticket;        /* the publisher's, given back in the acknowledgement */
+};
+
+struct event_sink {
+    const struct event_sink_ops *ops;
+    /* Called in poll() for each event, in the order of publish() per key. Set by the publisher. */
+    void (*acknowledged)(void *ctx, uint64_t ticket);
+    void *ctx;
+};
+
+struct event_sink_ops {
+    /* CQ_OK: taken; CQ_E_OVERLOADED: poll first; CQ_E_IO: it failed, and so did everything that is not acknowledged. */
+    enum cq_rc (*publish)(struct event_sink *sink, const struct event_record *record, struct cq_err *err);
+    /* Does what is due and acknowledges what is safe. CQ_E_IO: nothing more is safe; publish again later. */
+    enum cq_rc (*poll)(struct event_sink *sink, struct cq_err *err);
+    /* Opens files anew (after a rotation from outside), reads certificates again. */
+    enum cq_rc (*reopen)(struct event_sink *sink, struct cq_err *err);
+    void (*close)(struct event_sink *sink);
+};
+
+static inline enum cq_rc event_sink_publish(struct event_sink *sink, const struct event_record *record,
+                                            struct cq_err *err)
+{
+    return sink->ops->publish(sink, record, err);
+}
+
+static inline enum cq_rc event_sink_poll(struct event_sink *sink, struct cq_err *err)
+{
+    return sink->ops->poll(sink, err);
+}
+
+static inline enum cq_rc event_sink_reopen(struct event_sink *sink, struct cq_err *err)
+{
+    return sink->ops->reopen(sink, err);
+}
+
+static inline void event_sink_close(struct event_sink **sink)
+{
+    if (*sink)
+        (*sink)->ops->close(*sink);
+    *sink = NULL;
+}
+
+#endif

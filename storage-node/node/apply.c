@@ -213,7 +213,7 @@ static void check_health(struct apply_group *g)
     if (rc == CQ_OK || g->health != CQ_OK)
         return;
     g->health = rc;
-    out->failed(out->ctx, g->id, rc);
+    out->failed(out->ctx, g, rc);
     run_waiting(g, rc);
 }
 
@@ -307,7 +307,7 @@ static void end_run(struct apply_thread *t)
         if (g->health != CQ_OK || g->closing)
             continue;
         take_effects(g);
-        out->applied(out->ctx, g->id, g->machine->ops->applied(g->machine));
+        out->applied(out->ctx, g, g->machine, g->machine->ops->applied(g->machine));
         run_waiting(g, CQ_OK);
     }
 }

@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 
 #include "node/apply.h"
-#include "node/group_record.h"
+#include "node/replica_record.h"
 #include "raft/raft_host.h"
 
 #define GROUPS_MAX 4097 /* of a node: the system shard and TOPOLOGY_SHARDS_MAX */
@@ -19,7 +19,7 @@ struct raft_thread;
 struct watch_table;
 
 struct group {
-    struct group_record record;
+    struct replica_record record;
     struct apply_group *apply;
     struct raft_thread *raft;
 

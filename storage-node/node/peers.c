@@ -9,6 +9,7 @@
 
 #define CHANNELS 2
 #define SLICES_KEEP 256
+#define APPEND_GRACE_MS 50 /* a dead process ends both connections: which end is seen first says nothing */
 
 static const char *const channel_names[] = {[RAFT_CONTROL] = "control", [RAFT_APPEND] = "append"};
 static const char *const send_results[] = {"sent", "not_connected", "overloaded"};
@@ -36,6 +37,7 @@ struct peer {
     bool given_up;  /* it is ourselves, or another way to a connected node */
     bool alias;     /* the latter: dialled again when that node is gone */
     struct io_defer end;
+    struct io_timer append_gone;
 };
 
 struct peers {
@@ -148,14 +150,25 @@ static void on_state(void *ctx, struct rpc_client *client, bool up, bool clean, 
     bool both = peer->known && peer->up[RAFT_CONTROL] && peer->up[RAFT_APPEND];
     if (both && !peer->announced)
         announce(peer);
-    else if (!both && peer->announced)
-        withdraw(peer, clean || channel == RAFT_APPEND);
+    else if (peer->announced && !peer->up[RAFT_CONTROL])
+        withdraw(peer, clean);
+    else if (peer->announced && !up)
+        io_timer_start(&peer->append_gone, APPEND_GRACE_MS);
+}
+
+/* Only bodies are concerned: the node lives. */
+static void on_append_gone(struct io_timer *timer)
+{
+    struct peer *peer = cq_containerof(timer, struct peer, append_gone);
+    if (peer->announced && !peer->up[RAFT_APPEND])
+        withdraw(peer, true);
 }
 
 static struct rpc_client *dial(struct peer *peer)
 {
     const struct peers_config *config = &peer->peers->config;
     return rpc_client_new(&(struct rpc_client_config){.loop = config->loop,
+                                                      .resolver = config->resolver,
                                                       .tls = config->tls,
                                                       .address = peer->address,
                                                       .peer_roles = RPC_ROLE_STORAGE,
@@ -199,6 +212,7 @@ void peers_add(struct peers *peers, const char *address)
     peer->peers = peers;
     peer->address = cq_strndup(address, strlen(address));
     peer->end.fn = on_end;
+    io_timer_init(&peer->append_gone, peers->config.loop, on_append_gone);
     cq_list_push_back(&peers->list, &peer->link);
     peers->count++;
     peer_start(peer);
@@ -264,6 +278,7 @@ void peers_free(struct peers **peers_p)
         cq_list_remove(at);
         peer->given_up = true;
         io_defer_cancel(&peer->end);
+        io_timer_stop(&peer->append_gone);
         peer_stop(peer);
         free(peer->address);
         free(peer);

@@ -10,6 +10,7 @@
 #define PEERS_H
 
 #include "io/io_loop.h"
+#include "io/io_pool.h"
 #include "io/io_tls.h"
 #include "raft/raft_host.h"
 #include "rpc/rpc_client.h"
@@ -25,6 +26,7 @@ enum { METHOD_RAFT_CONTROL = 260, METHOD_RAFT_APPEND = 261 };
 
 struct peers_config {
     struct io_loop *loop;
+    struct io_pool *resolver;
     struct io_tls *tls;
     const struct rpc_hello *hello; /* ours; borrowed */
     struct rpc_client_limits limits;

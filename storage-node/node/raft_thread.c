@@ -423,9 +423,10 @@ static void on_progress(struct io_loop *loop, void *arg)
     atomic_store(&group->applied_posted, false);
     if (!t->host)
         return;
+    uint64_t durable = atomic_load(&group->durable); /* before applied, which is never behind it */
     before_input(t);
     raft_host_applied(t->host, group->record.group, atomic_load(&group->applied));
-    raft_host_durable_applied(t->host, group->record.group, atomic_load(&group->durable));
+    raft_host_durable_applied(t->host, group->record.group, durable);
 }
 
 void raft_thread_progress(struct raft_thread *thread, struct group *group)
@@ -444,7 +445,7 @@ static void on_add(struct io_loop *loop, void *arg)
     struct cq_err err = {0};
     enum cq_rc rc = CQ_E_UNAVAILABLE;
     if (t->host) {
-        const struct group_record *record = &m->group->record;
+        const struct replica_record *record = &m->group->record;
         before_input(t);
         rc = raft_host_add(t->host,
                            &(struct raft_group_config){.group = record->group,

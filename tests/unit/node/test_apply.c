@@ -67,9 +67,10 @@ static void on_notice(void *ctx, struct apply_group *group, uint64_t account, st
     unlock(ctx);
 }
 
-static void on_applied(void *ctx, uint32_t group, uint64_t index)
+static void on_applied(void *ctx, struct apply_group *group, const struct machine *machine, uint64_t index)
 {
-    struct seen *seen = lock_seen(ctx, group);
+    (void)machine;
+    struct seen *seen = lock_seen(ctx, apply_group_id(group));
     if (index >= seen->applied)
         seen->applied = index;
     else
@@ -87,9 +88,9 @@ static void on_durable(void *ctx, uint32_t group, uint64_t index)
     unlock(ctx);
 }
 
-static void on_failed(void *ctx, uint32_t group, enum cq_rc rc)
+static void on_failed(void *ctx, struct apply_group *group, enum cq_rc rc)
 {
-    lock_seen(ctx, group)->failed = rc;
+    lock_seen(ctx, apply_group_id(group))->failed = rc;
     unlock(ctx);
 }
 

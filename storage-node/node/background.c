@@ -1,0 +1,375 @@
+#include "node/background.h"
+
+#include <stdlib.h>
+
+#include "base/cq_log.h"
+#include "base/cq_mem.h"
+#include "base/cq_pool.h"
+#include "base/cq_time.h"
+#include "node/call_codec.h"
+#include "node/call_entry.h"
+#include "node/node.h"
+#include "node/topology_keeper.h"
+#include "proto/mail.pb-c.h"
+#include "state/mail_machine.h"
+
+enum { M_RECLAIMS, M_CHUNKS, M_ROWS };
+static const struct cq_metric rows[M_ROWS] = {
+    [M_RECLAIMS] = CQ_COUNTER("chasqui_storage_reclaims_total", "Entries that removed what nobody can see any more"),
+    [M_CHUNKS] =
+        CQ_COUNTER("chasqui_storage_chunks_removed_total", "Chunks of dead bodies removed from this replica's store"),
+};
+struct cq_metrics background_metrics = CQ_METRICS_OF(rows);
+
+/* A command of ours for a group, on its way. */
+struct proposal {
+    struct raft_request base;
+    struct background *background;
+    struct work *work;
+    void (*after)(struct work *work, enum cq_rc rc, struct cq_slice reply); /* on the control loop */
+    enum cq_rc rc;
+    uint8_t *reply;
+    size_t reply_len;
+};
+
+/* What is done for one group; the control loop's. */
+struct work {
+    struct background *background;
+    struct group *group;
+    bool owning, reclaiming, sweeping; /* under way */
+    uint64_t owned_term, owned_epoch;  /* the leader has told its group the slots of this map */
+    uint64_t swept_index;
+    uint64_t swept_at_us;
+    struct apply_call due; /* asks the machine whether there is anything to reclaim */
+    bool is_due;
+};
+
+struct background {
+    struct node *node;
+    struct io_timer timer;
+    bool stopped;
+    struct work *works[GROUPS_MAX];
+};
+
+static struct node *node_of(const struct work *w)
+{
+    return w->background->node;
+}
+
+/* ---- Proposals ---- */
+
+static void on_proposal_done(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    struct proposal *p = arg;
+    p->after(p->work, p->rc, cq_slice_of(p->reply, p->reply_len));
+    raft_request_fini(&p->base);
+    free(p->reply);
+    free(p);
+}
+
+static void proposal_done(struct raft_request *base, enum cq_rc rc, bool not_run, const struct machine_outcome *outcome)
+{
+    (void)not_run;
+    struct proposal *p = cq_containerof(base, struct proposal, base);
+    p->rc = rc;
+    if (outcome) {
+        group_saw_time(base->group, outcome->entry_time);
+        p->reply = cq_memdup(outcome->answer.data, outcome->answer.len);
+        p->reply_len = outcome->answer.len;
+    }
+    io_loop_post(p->background->node->control, on_proposal_done, p);
+}
+
+static void propose(struct work *w, uint32_t method, const ProtobufCMessage *message,
+                    void (*after)(struct work *work, enum cq_rc rc, struct cq_slice reply))
+{
+    struct proposal *p = cq_new(struct proposal);
+    struct cq_pool *pool = cq_pool_new(4096);
+    p->background = w->background;
+    p->work = w;
+    p->after = after;
+    p->base.group = w->group;
+    p->base.done = proposal_done;
+    call_entry_internal(method, group_entry_time(w->group, cq_time_wall_us()), message_pack(message, pool), &p->base);
+    cq_pool_free(&pool);
+    raft_thread_propose(node_of(w)->raft, &p->base);
+}
+
+/* ---- The slots that a group owns, told by its leader ---- */
+
+static void own_after(struct work *w, enum cq_rc rc, struct cq_slice reply)
+{
+    (void)reply;
+    w->owning = false;
+    if (rc != CQ_OK && rc != CQ_E_CONFLICT) /* conflict: it knows a later map */
+        w->owned_epoch = 0;
+}
+
+static void own_slots(struct work *w, const struct topology *t)
+{
+    uint64_t term = atomic_load(&w->group->term);
+    if (w->owning || (w->owned_term == term && w->owned_epoch == t->epoch))
+        return;
+    struct cq_pool *pool = cq_pool_new(4096);
+    Chasqui__Mail__OwnSlots message = CHASQUI__MAIL__OWN_SLOTS__INIT;
+    Chasqui__Mail__OwnSlots__Range **ranges = cq_pool_calloc(pool, t->range_count + 1, sizeof *ranges);
+    for (size_t i = 0; i < t->range_count; i++) {
+        if (t->ranges[i].group != w->group->record.group)
+            continue;
+        Chasqui__Mail__OwnSlots__Range *range = cq_pool_alloc(pool, sizeof *range);
+        chasqui__mail__own_slots__range__init(range);
+        range->first = t->ranges[i].first;
+        range->last = t->ranges[i].last;
+        ranges[message.n_ranges++] = range;
+    }
+    message.ranges = ranges;
+    message.map_epoch = t->epoch;
+    w->owning = true;
+    w->owned_term = term;
+    w->owned_epoch = t->epoch;
+    propose(w, CHASQUI__MAIL__METHOD__OWN_SLOTS, &message.base, own_after);
+    cq_pool_free(&pool);
+}
+
+/* ---- Reclaiming ---- */
+
+static void reclaim(struct work *w);
+
+/* Is there more? Then at once. */
+static void reclaim_after(struct work *w, enum cq_rc rc, struct cq_slice reply)
+{
+    struct cq_pool *pool = cq_pool_new(512);
+    struct cq_slice body;
+    bool more = false;
+    w->reclaiming = false;
+    if (rc == CQ_OK && answer_body(reply, pool, &body, NULL, NULL) == CQ_OK) {
+        Chasqui__Mail__ReclaimReply *r = chasqui__mail__reclaim_reply__unpack(NULL, body.len, body.data);
+        more = r && r->more;
+        if (r)
+            chasqui__mail__reclaim_reply__free_unpacked(r, NULL);
+    }
+    cq_pool_free(&pool);
+    cq_metric_add(&background_metrics, M_RECLAIMS, rc == CQ_OK);
+    if (more && !w->background->stopped && group_leads(w->group))
+        reclaim(w);
+}
+
+static void reclaim(struct work *w)
+{
+    Chasqui__Mail__Reclaim message = CHASQUI__MAIL__RECLAIM__INIT;
+    message.max_effects = RECLAIM_EFFECTS;
+    w->reclaiming = true;
+    propose(w, CHASQUI__MAIL__METHOD__RECLAIM, &message.base, reclaim_after);
+}
+
+static void on_due(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    struct work *w = arg;
+    w->reclaiming = false;
+    if (w->is_due && !w->background->stopped && group_leads(w->group))
+        reclaim(w);
+}
+
+static void due_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc)
+{
+    (void)group;
+    struct work *w = cq_containerof(call, struct work, due);
+    w->is_due = rc == CQ_OK && mail_machine_reclaim_due(machine, cq_time_wall_us());
+    io_loop_post(node_of(w)->control, on_due, w);
+}
+
+static void ask_due(struct work *w)
+{
+    if (w->reclaiming)
+        return;
+    w->reclaiming = true;
+    w->due = (struct apply_call){.run = due_run};
+    apply_call(w->group->apply, &w->due);
+}
+
+/* ---- Dead bodies: chunk and mark go together, when the log has nothing that needs them ---- */
+
+struct sweep {
+    struct writer_item base;
+    struct work *work;
+    uint64_t first_index;
+    size_t count;
+    bool more;
+    uint8_t keys[SWEEP_CHUNKS][DEAD_CHUNK_KEY_SIZE];
+};
+
+static void on_swept(struct io_loop *loop, void *arg);
+
+/* On a thread of the read pool: which chunks? */
+static void sweep_find(void *arg)
+{
+    struct sweep *s = arg;
+    struct store *store = node_of(s->work)->dir.store;
+    uint8_t from[DEAD_CHUNK_KEY_SIZE], to[DEAD_CHUNK_KEY_SIZE];
+    dead_chunk_range(s->work->group->record.group, s->first_index, from, to);
+    struct store_iter *iter =
+        store_iter_new(store, NULL, STORE_LOCAL, cq_slice_of(from, sizeof from), cq_slice_of(to, sizeof to));
+    s->count = 0;
+    enum cq_rc rc = CQ_OK;
+    while (s->count < SWEEP_CHUNKS && (rc = store_iter_next(iter)) == CQ_OK) {
+        struct cq_slice key = store_iter_key(iter);
+        if (key.len == DEAD_CHUNK_KEY_SIZE)
+            memcpy(s->keys[s->count++], key.data, key.len);
+    }
+    store_iter_free(&iter);
+    s->more = rc == CQ_OK;
+    if (s->count)
+        writer_add(node_of(s->work)->writer, &s->base);
+    else
+        io_loop_post(node_of(s->work)->control, on_swept, s);
+}
+
+static void sweep_encode(struct writer_item *item, struct store_batch *batch)
+{
+    struct sweep *s = cq_containerof(item, struct sweep, base);
+    for (size_t i = 0; i < s->count; i++) {
+        struct chunk_id id;
+        uint32_t group;
+        uint8_t key[CHUNK_KEY_SIZE];
+        struct cq_slice mark = cq_slice_of(s->keys[i], DEAD_CHUNK_KEY_SIZE);
+        if (!dead_chunk_parse(mark, &group, &id))
+            continue;
+        chunk_key(&id, key);
+        store_batch_delete(batch, STORE_CHUNK, cq_slice_of(key, sizeof key));
+        store_batch_delete(batch, STORE_LOCAL, mark);
+    }
+}
+
+static void sweep_durable(struct writer_item *item)
+{
+    struct sweep *s = cq_containerof(item, struct sweep, base);
+    cq_metric_add(&background_metrics, M_CHUNKS, s->count);
+    io_loop_post(node_of(s->work)->control, on_swept, s);
+}
+
+static const struct writer_item_ops sweep_ops = {.encode = sweep_encode, .durable = sweep_durable};
+
+static void sweep_start(struct work *w)
+{
+    struct sweep *s = cq_new(struct sweep);
+    s->base.ops = &sweep_ops;
+    s->work = w;
+    s->first_index = atomic_load(&w->group->first_index);
+    w->swept_index = s->first_index;
+    w->swept_at_us = cq_time_mono_us();
+    w->sweeping = true;
+    if (io_pool_submit(node_of(w)->read_pool, sweep_find, s) == CQ_OK)
+        return;
+    w->sweeping = false; /* the pool is full: later */
+    free(s);
+}
+
+static void on_swept(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    struct sweep *s = arg;
+    struct work *w = s->work;
+    bool more = s->more;
+    free(s);
+    w->sweeping = false;
+    if (more && !w->background->stopped)
+        sweep_start(w);
+}
+
+static void sweep(struct work *w)
+{
+    uint64_t first = atomic_load(&w->group->first_index);
+    uint64_t age = cq_time_mono_us() - w->swept_at_us;
+    if (!w->sweeping && first > 0 && (first > w->swept_index || age > SWEEP_EVERY_S * CQ_US_PER_S))
+        sweep_start(w);
+}
+
+/* ---- The look at all groups ---- */
+
+static struct work *work_of(struct background *b, struct group *group)
+{
+    uint32_t id = group->record.group;
+    if (!b->works[id]) {
+        b->works[id] = cq_new(struct work);
+        b->works[id]->background = b;
+        b->works[id]->group = group;
+        b->works[id]->swept_at_us = cq_time_mono_us();
+    }
+    return b->works[id];
+}
+
+static void look(struct background *b)
+{
+    if (b->stopped)
+        return;
+    const struct topology *t = topology_keeper_get(b->node->keeper);
+    for (uint32_t id = 1; id < GROUPS_MAX; id++) { /* the system shard has nothing of these */
+        struct group *group = groups_find(&b->node->groups, id);
+        if (!group || atomic_load(&group->failed))
+            continue;
+        struct work *w = work_of(b, group);
+        if (group_leads(group) && t)
+            own_slots(w, t);
+        if (group_leads(group))
+            ask_due(w);
+        sweep(w);
+    }
+    topology_unref(&t);
+}
+
+static void on_timer(struct io_timer *timer)
+{
+    look(cq_containerof(timer, struct background, timer));
+    io_timer_start(timer, BACKGROUND_TICK_MS);
+}
+
+static void on_wake(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    struct background *b = arg;
+    if (!b->stopped)
+        io_timer_start(&b->timer, 10); /* what comes together is seen to together */
+}
+
+void background_wake(struct background *b)
+{
+    io_loop_post(b->node->control, on_wake, b);
+}
+
+void background_trimmed(struct background *b, struct group *group)
+{
+    (void)group; /* the next look sees it */
+    background_wake(b);
+}
+
+struct background *background_new(struct node *node)
+{
+    struct background *b = cq_new(struct background);
+    b->node = node;
+    io_timer_init(&b->timer, node->control, on_timer);
+    return b;
+}
+
+void background_start(struct background *b)
+{
+    io_timer_start(&b->timer, BACKGROUND_TICK_MS);
+}
+
+void background_stop(struct background *b)
+{
+    b->stopped = true;
+    io_timer_stop(&b->timer);
+}
+
+void background_free(struct background **background)
+{
+    struct background *b = *background;
+    if (!b)
+        return;
+    for (uint32_t id = 0; id < GROUPS_MAX; id++)
+        free(b->works[id]);
+    free(b);
+    *background = NULL;
+}

@@ -1,0 +1,30 @@
+/* Work that nobody asked for: what a leader does for its group (the slots it owns, reclaiming), and what every replica
+ * does for itself (removing the chunks of dead bodies). Driven from the control loop. */
+#ifndef BACKGROUND_H
+#define BACKGROUND_H
+
+#include "base/cq_metrics.h"
+#include "node/group.h"
+
+struct node;
+struct background;
+
+#define BACKGROUND_TICK_MS 1000
+#define RECLAIM_EFFECTS 1000 /* of one RECLAIM entry */
+#define SWEEP_CHUNKS 1000    /* of one batch of removals */
+#define SWEEP_EVERY_S 30     /* between two sweeps of a group whose log did not move */
+
+struct background *background_new(struct node *node);
+void background_start(struct background *background); /* on the control loop, before it runs */
+void background_stop(struct background *background);  /* on the control loop: nothing new is begun */
+void background_free(struct background **background); /* when nothing is under way any more */
+
+/* The group's log begins later: dead bodies may go. Any thread. */
+void background_trimmed(struct background *background, struct group *group);
+
+/* Who leads has changed, or the map has: see to it soon. Any thread. */
+void background_wake(struct background *background);
+
+extern struct cq_metrics background_metrics;
+
+#endif

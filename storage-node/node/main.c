@@ -1,0 +1,42 @@
+/* chasqui-storage-node: holds replicas of shards. Only wires; start reading at node.c. */
+#include <stdio.h>
+
+#include "base/cq_args.h"
+#include "base/cq_log.h"
+#include "node/node.h"
+
+#define EXIT_START 1
+
+int main(int argc, char **argv)
+{
+    static struct node_config config;
+    struct cq_config_part parts[NODE_CONFIG_PARTS];
+    struct cq_pool *pool = cq_pool_new(16384);
+    struct cq_err err = {0};
+    int status = 0;
+    node_config_parts(&config, parts);
+    node_metrics_register();
+    const struct cq_program program = {.name = "chasqui-storage-node",
+                                       .version = CHASQUI_VERSION,
+                                       .about = "Holds replicas of the cluster's shards: mail, queues, events.",
+                                       .parts = parts,
+                                       .part_count = NODE_CONFIG_PARTS};
+    if (!cq_program_start(&program, argc, argv, pool, &status)) {
+        cq_pool_free(&pool);
+        return status;
+    }
+    cq_log_init(&(struct cq_log_options){.role = "storage",
+                                         .node = config.node.advertise[0] ? config.node.advertise : config.node.listen,
+                                         .format = (enum cq_log_format)config.log.format,
+                                         .level = (enum cq_log_level)config.log.level});
+    struct node *node = NULL;
+    if (node_start(&config, &node, &err) == CQ_OK) {
+        node_run(node);
+        node_free(&node);
+    } else {
+        cq_log(CQ_ERROR, "node.not_started", CQ_F_ERR(&err));
+        status = EXIT_START;
+    }
+    cq_pool_free(&pool);
+    return status;
+}

@@ -1,0 +1,78 @@
+/* The storage node: all its parts, wired. Lifetimes and the order of starting and stopping are in node.c; the parts
+ * know the struct, and each touches only what its comment allows. */
+#ifndef NODE_H
+#define NODE_H
+
+#include <pthread.h>
+
+#include "base/cq_metrics.h"
+#include "cluster/topology.h"
+#include "node/apply.h"
+#include "node/data_dir.h"
+#include "node/group.h"
+#include "node/node_config.h"
+#include "node/peers.h"
+#include "node/raft_thread.h"
+#include "node/worker.h"
+#include "node/writer.h"
+
+#define NODE_WORKERS_MAX 64
+
+struct topology_keeper;
+struct background;
+
+struct node {
+    const struct node_config *config;
+    struct data_dir dir;
+    struct rpc_hello hello; /* ours; fixed after the start */
+    struct io_tls *server_tls, *client_tls;
+    struct writer *writer;
+    struct apply *apply;
+    struct io_pool *read_pool;
+    struct io_pool *resolver; /* host names */
+    struct raft_thread *raft;
+    struct peers *peers; /* the Raft thread's */
+    struct groups groups;
+    struct worker *workers[NODE_WORKERS_MAX];
+    unsigned worker_count;
+    struct io_loop *control; /* the main thread's loop: signals, topology, background work, the stop */
+    struct topology_keeper *keeper;
+    struct background *background;
+    struct admin_http *admin;
+    _Atomic bool stopping;
+    _Atomic bool opening[GROUPS_MAX]; /* who sets it makes the group's replica */
+};
+
+/* Opens the data directory and everything in it, and starts all threads. Whatever fails is undone. */
+enum cq_rc node_start(const struct node_config *config, struct node **node_r, struct cq_err *err);
+
+/* Runs until SIGTERM, SIGINT or a drain by the admin port, then stops in good order. */
+void node_run(struct node *node);
+void node_free(struct node **node);
+
+/* Registers all metrics of the process; before threads. */
+void node_metrics_register(void);
+
+/* ---- For the parts ---- */
+
+/* Makes the local replica of a group: its first records are synced, then it is under Raft. On a fiber of any loop.
+ * CQ_E_EXISTS: it is open already. */
+struct node_group_spec {
+    struct replica_record record;
+    const struct raft_member *members; /* the group's first */
+    size_t member_count;
+};
+struct Chasqui__System__Node;
+struct Chasqui__System__Labels;
+enum cq_rc node_group_open(struct node *node, const struct node_group_spec *spec, struct cq_err *err);
+
+/* Dials an address from now on (peers.h). Any thread. */
+void node_dial(struct node *node, const char *address);
+
+/* The address under which others reach this node. */
+const char *node_address(const struct node *node);
+
+/* This node as the system shard knows nodes. Everything is borrowed from the node and the settings. */
+void node_describe(const struct node *node, struct Chasqui__System__Node *out, struct Chasqui__System__Labels *labels);
+
+#endif

@@ -1,0 +1,71 @@
+#include "node/node_config.h"
+
+static const struct cq_setting rows[] = {
+    CQ_SET_STRING(struct node_settings, cluster, "cluster", NULL,
+                  "Id of the cluster: 1 to 63 of a-z, 0-9 and -. Certificates and data directories carry it too."),
+    CQ_SET_PATH(struct node_settings, data_dir, "data_dir", NULL,
+                "Folder of this node's data: its identity and all replicas. An empty one becomes a new node."),
+    CQ_SET_STRING(struct node_settings, listen, "rpc.listen", "127.0.0.1:7100",
+                  "Address for routers, front-ends with the role admin, and the other storage nodes (mutual TLS)."),
+    CQ_SET_STRING(struct node_settings, advertise, "rpc.advertise", "",
+                  "The same address as others reach it: host:port. Empty: rpc.listen."),
+    CQ_SET_INT(struct node_settings, workers, "rpc.workers", "2", 1, 64, "threads", "Threads that serve requests."),
+    CQ_SET_STRINGS(struct node_settings, seeds, "seeds", "", 64,
+                   "Addresses (host:port) of some storage nodes, this one included or not: where to find the others "
+                   "at the start. Later ones are learnt."),
+    CQ_SET_STRING(struct node_settings, region, "labels.region", "",
+                  "Where the node is: replicas of a shard are "
+                  "placed apart by these labels."),
+    CQ_SET_STRING(struct node_settings, dc, "labels.dc", "default", "Its data centre."),
+    CQ_SET_STRING(struct node_settings, zone, "labels.zone", "", "Its zone in the data centre."),
+    CQ_SET_STRING(struct node_settings, host, "labels.host", "", "Its machine, when several nodes share one."),
+    CQ_SET_PATH(struct node_settings, tls_ca, "tls.ca", NULL, "The cluster's CA (PEM)."),
+    CQ_SET_PATH(struct node_settings, tls_cert, "tls.cert", NULL, "This node's certificate, role storage (PEM)."),
+    CQ_SET_PATH(struct node_settings, tls_key, "tls.key", NULL, "Its key (PEM)."),
+    CQ_SET_INT(struct node_settings, apply_threads, "threads.apply", "2", 1, 64, "threads",
+               "Threads that apply commands and answer reads; a shard belongs to one of them."),
+    CQ_SET_INT(struct node_settings, read_threads, "threads.read", "4", 1, 64, "threads",
+               "Threads that read bodies from the disk."),
+    CQ_SET_DURATION(struct node_settings, stop_timeout_us, "stop_timeout", "8s", "0", "10m",
+                    "At a stop: how long leadership is handed over and requests may finish."),
+    CQ_SET_DURATION(struct node_settings, election_us, "raft.election_timeout", "1s", "50ms", "60s",
+                    "A replica that hears nothing from its leader for one to two of these stands for election. The end "
+                    "of a leader's process is noticed at once."),
+    CQ_SET_DURATION(struct node_settings, heartbeat_us, "raft.heartbeat", "100ms", "10ms", "10s",
+                    "Between two signs of life of a leader; well below raft.election_timeout."),
+    CQ_SET_SIZE(struct node_settings, window, "raft.window", "1MiB", "64KiB", "1GiB",
+                "Bytes on their way to one node that are not acknowledged yet, at least."),
+    CQ_SET_SIZE(struct node_settings, window_max, "raft.window_max", "16MiB", "64KiB", "1GiB",
+                "The same at most, for a node that takes more in 100 ms."),
+    CQ_SET_SIZE(struct node_settings, cache, "raft.cache", "64MiB", "1MiB", "64GiB",
+                "Entries and bodies that are kept in memory for followers."),
+    CQ_SET_SIZE(struct node_settings, pending, "raft.pending_max", "32MiB", "1MiB", "4GiB",
+                "Proposals of one shard that are not committed yet; more are refused as overload."),
+    CQ_SET_INT(struct node_settings, trim_entries, "raft.trim_entries", "4096", 16, 1000000, "entries",
+               "A shard's log is trimmed when so many entries are needed by no replica."),
+};
+
+void node_config_parts(struct node_config *config, struct cq_config_part parts_r[static NODE_CONFIG_PARTS])
+{
+    parts_r[0] = (struct cq_config_part)CQ_CONFIG_PART("storage node", rows, &config->node);
+    parts_r[1] = store_rocksdb_config_part(&config->store);
+    parts_r[2] = rpc_server_config_part(&config->server);
+    parts_r[3] = rpc_client_config_part(&config->client);
+    parts_r[4] = event_file_config_part(&config->events);
+    parts_r[5] = admin_config_part(&config->admin);
+    parts_r[6] = cq_log_config_part(&config->log);
+}
+
+struct raft_settings node_raft_settings(const struct node_settings *settings)
+{
+    struct raft_settings raft;
+    raft_settings_default(&raft);
+    raft.election_ms = (uint32_t)(settings->election_us / 1000);
+    raft.heartbeat_ms = (uint32_t)(settings->heartbeat_us / 1000);
+    raft.window_bytes = settings->window;
+    raft.window_bytes_max = settings->window_max;
+    raft.cache_bytes_max = settings->cache;
+    raft.pending_bytes_max = settings->pending;
+    raft.trim_entries = (uint32_t)settings->trim_entries;
+    return raft;
+}

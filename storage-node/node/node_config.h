@@ -1,0 +1,45 @@
+/* The settings of chasqui-storage-node. */
+#ifndef NODE_CONFIG_H
+#define NODE_CONFIG_H
+
+#include "base/cq_config.h"
+#include "events/event_file.h"
+#include "io/admin_http.h"
+#include "raft/raft_host.h"
+#include "rpc/rpc_client.h"
+#include "rpc/rpc_server.h"
+#include "store/store_rocksdb.h"
+
+struct node_settings {
+    const char *cluster;
+    const char *data_dir;
+    const char *listen;
+    const char *advertise; /* "": listen */
+    struct cq_strings seeds;
+    const char *region, *dc, *zone, *host;
+    const char *tls_ca, *tls_cert, *tls_key;
+    int64_t workers, apply_threads, read_threads;
+    uint64_t stop_timeout_us;
+    uint64_t election_us, heartbeat_us;
+    uint64_t window, window_max, cache, pending;
+    int64_t trim_entries;
+};
+
+struct node_config {
+    struct node_settings node;
+    struct store_rocksdb_config store;
+    struct rpc_server_limits server;
+    struct rpc_client_limits client;
+    struct event_file_config events;
+    struct admin_config admin;
+    struct cq_log_config log;
+};
+
+#define NODE_CONFIG_PARTS 7
+
+/* The parts of the settings file, for cq_program_start(). */
+void node_config_parts(struct node_config *config, struct cq_config_part parts_r[static NODE_CONFIG_PARTS]);
+
+struct raft_settings node_raft_settings(const struct node_settings *settings);
+
+#endif

@@ -1,0 +1,159 @@
+/* Making and opening the replicas of groups. */
+#include <stdlib.h>
+
+#include "base/cq_log.h"
+#include "base/cq_mem.h"
+#include "node/fiber_wait.h"
+#include "node/node_private.h"
+#include "node/topology_keeper.h"
+#include "node/watch.h"
+#include "state/mail_machine.h"
+#include "system/system_machine.h"
+
+static enum cq_rc open_machine(struct node *node, const struct replica_record *record, struct machine **machine_r,
+                               struct cq_err *err)
+{
+    const struct machine_config config = {.store = node->dir.store,
+                                          .group = record->group,
+                                          .generation = record->generation,
+                                          .incarnation = record->incarnation};
+    return record->group == GROUP_SYSTEM ? system_machine_open(&config, machine_r, err)
+                                         : mail_machine_open(&config, machine_r, err);
+}
+
+/* From the store into the table: the machine under its apply thread, then under Raft. The keeper learns what the system
+ * shard knew before anything new is applied. */
+enum cq_rc node_group_load(struct node *node, const struct replica_record *record,
+                           void (*added)(void *arg, enum cq_rc rc, const struct cq_err *err), void *arg,
+                           struct cq_err *err)
+{
+    struct machine *machine = NULL;
+    struct raft_boot *boot = NULL;
+    enum cq_rc rc = raft_boot_read(node->dir.store, record->group, record->replica, &boot, err);
+    if (rc == CQ_OK)
+        rc = open_machine(node, record, &machine, err);
+    if (rc != CQ_OK) {
+        raft_boot_free(&boot);
+        return cq_err_context(err, "group %u", record->group);
+    }
+    struct group *group = cq_new(struct group);
+    uint64_t applied = machine->ops->applied(machine);
+    group->record = *record;
+    group->watches = watch_table_new();
+    atomic_store(&group->applied, applied);
+    atomic_store(&group->durable, applied);
+    atomic_store(&group->time,
+                 record->group == GROUP_SYSTEM ? system_machine_time(machine) : mail_machine_time(machine));
+    if (record->group == GROUP_SYSTEM)
+        topology_keeper_look(node->keeper, machine);
+    group->apply = apply_group_open(node->apply, record->group, machine);
+    apply_group_set_ctx(group->apply, group);
+    group->raft = node->raft;
+    atomic_store_explicit(&node->groups.by_id[record->group], group, memory_order_release);
+    raft_thread_add(node->raft, group, boot, added, arg);
+    return CQ_OK;
+}
+
+/* ---- A new replica ---- */
+
+struct bootstrap {
+    struct writer_item base;
+    const struct node_group_spec *spec;
+    struct fiber_wait wait;
+};
+
+static enum cq_rc put_first_records(const struct node_group_spec *spec, struct store_batch *batch, struct cq_err *err)
+{
+    replica_record_put(batch, &spec->record);
+    return raft_boot_write(batch, spec->record.group, spec->record.replica, spec->members, spec->member_count, err);
+}
+
+static void bootstrap_encode(struct writer_item *item, struct store_batch *batch)
+{
+    /* It has been tried on a batch of its own: it cannot fail. */
+    put_first_records(cq_containerof(item, struct bootstrap, base)->spec, batch, NULL);
+}
+
+static void bootstrap_durable(struct writer_item *item)
+{
+    fiber_wait_signal(&cq_containerof(item, struct bootstrap, base)->wait);
+}
+
+static const struct writer_item_ops bootstrap_ops = {.encode = bootstrap_encode, .durable = bootstrap_durable};
+
+static enum cq_rc write_first_records(struct node *node, const struct node_group_spec *spec, struct cq_err *err)
+{
+    struct store_batch *trial = store_batch_new(node->dir.store);
+    enum cq_rc rc = put_first_records(spec, trial, err);
+    store_batch_free(&trial);
+    if (rc != CQ_OK)
+        return rc;
+    struct bootstrap b = {.base = {.ops = &bootstrap_ops, .sync = true}, .spec = spec};
+    fiber_wait_begin(&b.wait);
+    writer_add(node->writer, &b.base);
+    fiber_wait(&b.wait);
+    return CQ_OK;
+}
+
+struct added {
+    struct fiber_wait wait;
+    enum cq_rc rc;
+    struct cq_err err;
+};
+
+static void on_added(void *arg, enum cq_rc rc, const struct cq_err *err)
+{
+    struct added *a = arg;
+    a->rc = rc;
+    if (rc != CQ_OK)
+        a->err = *err;
+    fiber_wait_signal(&a->wait);
+}
+
+static bool claim(struct node *node, uint32_t group)
+{
+    return !atomic_exchange(&node->opening[group], true);
+}
+
+enum cq_rc node_group_open(struct node *node, const struct node_group_spec *spec, struct cq_err *err)
+{
+    uint32_t id = spec->record.group;
+    if (id >= GROUPS_MAX)
+        return CQ_FAIL(err, CQ_E_LIMIT, "group %u; the largest number is %u", id, GROUPS_MAX - 1);
+    if (groups_find(&node->groups, id) || !claim(node, id))
+        return CQ_FAIL(err, CQ_E_EXISTS, "group %u is open already", id);
+    struct added added = {.rc = CQ_OK};
+    enum cq_rc rc = write_first_records(node, spec, err);
+    if (rc == CQ_OK) {
+        fiber_wait_begin(&added.wait);
+        rc = node_group_load(node, &spec->record, on_added, &added, err);
+    }
+    if (rc == CQ_OK) {
+        fiber_wait(&added.wait);
+        rc = added.rc;
+        if (rc != CQ_OK && err)
+            *err = added.err;
+    }
+    if (rc != CQ_OK) {
+        atomic_store(&node->opening[id], false);
+        return rc;
+    }
+    cq_log(CQ_INFO, "group.created", CQ_F_U64("group", id), CQ_F_U64("replica", spec->record.replica),
+           CQ_F_U64("members", spec->member_count));
+    return CQ_OK;
+}
+
+enum cq_rc node_groups_load(struct node *node, struct cq_err *err)
+{
+    struct replica_record *records = cq_calloc(GROUPS_MAX, sizeof *records);
+    size_t count = 0;
+    enum cq_rc rc = replica_records_read(node->dir.store, records, GROUPS_MAX, &count, err);
+    for (size_t i = 0; i < count && rc == CQ_OK; i++) {
+        atomic_store(&node->opening[records[i].group], true);
+        rc = node_group_load(node, &records[i], NULL, NULL, err);
+    }
+    free(records);
+    if (rc == CQ_OK)
+        cq_log(CQ_INFO, "groups.opened", CQ_F_U64("groups", count));
+    return rc;
+}

@@ -1,0 +1,75 @@
+#include "node/replica_record.h"
+
+#include "base/cq_endian.h"
+#include "base/cq_hash.h"
+
+#define KEY_KIND 'g'
+#define KEY_SIZE 5
+#define RECORD_VERSION 1
+#define RECORD_SIZE 32 /* version u32, generation u32, replica u64, incarnation u64, checksum u64 */
+
+/* The checksum covers the key too: a record under another group's key is not believed. */
+static uint64_t checksum(struct cq_slice key, const uint8_t value[static RECORD_SIZE])
+{
+    uint8_t all[KEY_SIZE + RECORD_SIZE - 8];
+    memcpy(all, key.data, KEY_SIZE);
+    memcpy(all + KEY_SIZE, value, RECORD_SIZE - 8);
+    return cq_xxh3_64(cq_slice_of(all, sizeof all));
+}
+
+void replica_record_put(struct store_batch *batch, const struct replica_record *record)
+{
+    uint8_t key[KEY_SIZE] = {KEY_KIND};
+    uint8_t value[RECORD_SIZE];
+    cq_put_be32(key + 1, record->group);
+    cq_put_be32(value, RECORD_VERSION);
+    cq_put_be32(value + 4, record->generation);
+    cq_put_be64(value + 8, record->replica);
+    cq_put_be64(value + 16, record->incarnation);
+    cq_put_be64(value + 24, checksum(cq_slice_of(key, sizeof key), value));
+    store_batch_put(batch, STORE_LOCAL, cq_slice_of(key, sizeof key), cq_slice_of(value, sizeof value));
+}
+
+static enum cq_rc parse(struct cq_slice key, struct cq_slice value, struct replica_record *record_r, struct cq_err *err)
+{
+    if (key.len != KEY_SIZE)
+        return CQ_FAIL(err, CQ_E_CORRUPT, "a group record's key of %zu bytes", key.len);
+    uint32_t group = cq_get_be32(key.data + 1);
+    if (value.len < 4)
+        return CQ_FAIL(err, CQ_E_CORRUPT, "the record of group %u is damaged", group);
+    uint32_t version = cq_get_be32(value.data);
+    if (version > RECORD_VERSION)
+        return CQ_FAIL(err, CQ_E_VERSION, "the record of group %u has format %u; this release knows %d", group, version,
+                       RECORD_VERSION);
+    if (value.len != RECORD_SIZE || cq_get_be64(value.data + 24) != checksum(key, value.data))
+        return CQ_FAIL(err, CQ_E_CORRUPT, "the record of group %u is damaged", group);
+    *record_r = (struct replica_record){.group = group,
+                                        .generation = cq_get_be32(value.data + 4),
+                                        .replica = cq_get_be64(value.data + 8),
+                                        .incarnation = cq_get_be64(value.data + 16)};
+    return CQ_OK;
+}
+
+enum cq_rc replica_records_read(struct store *store, struct replica_record *records_r, size_t max, size_t *count_r,
+                                struct cq_err *err)
+{
+    static const uint8_t from = KEY_KIND, to = KEY_KIND + 1;
+    struct store_iter *iter = store_iter_new(store, NULL, STORE_LOCAL, cq_slice_of(&from, 1), cq_slice_of(&to, 1));
+    enum cq_rc rc;
+    *count_r = 0;
+    while ((rc = store_iter_next(iter)) == CQ_OK) {
+        if (*count_r == max)
+            rc = CQ_FAIL(err, CQ_E_LIMIT, "more than %zu group records", max);
+        else
+            rc = parse(store_iter_key(iter), store_iter_value(iter), &records_r[*count_r], err);
+        if (rc != CQ_OK)
+            break;
+        (*count_r)++;
+    }
+    store_iter_free(&iter);
+    if (rc == CQ_E_EOF)
+        return CQ_OK;
+    if (rc == CQ_E_IO)
+        CQ_FAIL(err, rc, "the group records cannot be read");
+    return rc;
+}

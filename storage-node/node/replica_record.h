@@ -1,0 +1,28 @@
+/* Which groups' replicas this node holds: one record a group in STORE_LOCAL (docs/formats/local.md), written in the
+ * batch that makes the replica and read at each start. Pure, except for the store. */
+#ifndef REPLICA_RECORD_H
+#define REPLICA_RECORD_H
+
+#include "base/cq_err.h"
+#include "store/store.h"
+
+struct replica_record {
+    uint32_t group;
+    uint32_t generation;  /* part of the state's keys: 1 */
+    uint64_t replica;     /* its Raft id, from the system shard */
+    uint64_t incarnation; /* of the group: part of its chunks' ids */
+};
+
+/* The first incarnation of a group: unique among groups, with room for those after forced recoveries. */
+static inline uint64_t group_first_incarnation(uint32_t group)
+{
+    return ((uint64_t)group << 32) | 1;
+}
+
+void replica_record_put(struct store_batch *batch, const struct replica_record *record);
+
+/* All of them, in the order of their groups: *count_r <= max. CQ_E_LIMIT, CQ_E_VERSION, CQ_E_CORRUPT, CQ_E_IO. */
+enum cq_rc replica_records_read(struct store *store, struct replica_record *records_r, size_t max, size_t *count_r,
+                                struct cq_err *err);
+
+#endif

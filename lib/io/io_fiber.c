@@ -7,6 +7,7 @@
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
 #include "io/io_loop_private.h"
+#include "io/io_metrics.h"
 #include "io/io_stack.h"
 
 enum fiber_state { FIBER_FREE, FIBER_QUEUED, FIBER_READY, FIBER_RUNNING, FIBER_PARKED };
@@ -254,6 +255,7 @@ static enum cq_rc spawn(struct io_loop *loop, io_fiber_fn *fn, void *arg, size_t
     }
     if (!fiber) {
         home->refused++;
+        cq_metric_add(&io_metrics, IO_M_FIBERS_REFUSED, 1);
         return CQ_E_OVERLOADED;
     }
     home->spawned++;

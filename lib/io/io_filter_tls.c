@@ -9,6 +9,7 @@
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
 #include "io/io_conn_private.h"
+#include "io/io_metrics.h"
 #include "io/io_tls_private.h"
 
 struct tls_filter {
@@ -141,15 +142,22 @@ static enum cq_rc check_name_count(struct tls_filter *tls, struct cq_err *err)
     return CQ_OK;
 }
 
+static void count_handshake(const struct tls_filter *tls, enum cq_rc rc)
+{
+    if (rc == CQ_E_AGAIN)
+        return;
+    unsigned done = SSL_session_reused(tls->ssl) ? IO_M_HANDSHAKE_RESUMED : IO_M_HANDSHAKE_FULL;
+    cq_metric_add(&io_metrics, IO_M_TLS_HANDSHAKES, 1, rc == CQ_OK ? done : IO_M_HANDSHAKE_FAILED);
+}
+
 static enum cq_rc handshake(struct tls_filter *tls, struct cq_err *err)
 {
     int ret = SSL_do_handshake(tls->ssl);
-    if (ret != 1)
-        return result(tls, ret, err);
-    enum cq_rc rc = check_alpn(tls, err);
+    enum cq_rc rc = ret == 1 ? check_alpn(tls, err) : result(tls, ret, err);
     if (rc == CQ_OK)
         rc = check_name_count(tls, err);
     tls->ready = rc == CQ_OK;
+    count_handshake(tls, rc);
     return rc;
 }
 

@@ -12,6 +12,7 @@
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "io/io_conn_private.h"
+#include "io/io_metrics.h"
 #include "io/io_proxy.h"
 
 #define LOG_PER_S 10 /* lines of one kind that strangers can cause */
@@ -139,6 +140,7 @@ static void pending_closed(struct io_conn *conn, const struct cq_err *why, void 
     io_addr_format(io_conn_peer(conn), peer);
     if (pending->in_proxy) {
         listener->stats.proxy_failures++;
+        cq_metric_add(&io_metrics, IO_M_PROXY_FAILURES, 1);
         cq_log_limited(LOG_PER_S, CQ_WARN, "listener.proxy_header_missing",
                        CQ_F_STR("listener", listener->options.name), CQ_F_STR("peer", peer), CQ_F_ERR(why));
     } else {
@@ -187,6 +189,7 @@ static void arrived(struct io_listener *listener, int fd)
 {
     const struct io_listener_options *options = &listener->options;
     listener->stats.accepted++;
+    cq_metric_add(&io_metrics, IO_M_ACCEPTED, 1);
     if (listener->stats.pending >= IO_LISTENER_PENDING_MAX) {
         listener->stats.overflows++;
         close(fd);
@@ -212,6 +215,7 @@ static bool is_full(const struct io_listener *listener)
 static void accept_pause(struct io_listener *listener, int error)
 {
     listener->stats.pauses++;
+    cq_metric_add(&io_metrics, IO_M_ACCEPT_PAUSES, 1);
     cq_log_limited(1, CQ_ERROR, "listener.accept_paused", CQ_F_STR("listener", listener->options.name),
                    CQ_F_STR("error", strerror(error)), CQ_F_U64("pause_ms", IO_ACCEPT_PAUSE_MS));
     io_timer_start(&listener->pause, IO_ACCEPT_PAUSE_MS);

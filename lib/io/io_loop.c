@@ -8,6 +8,7 @@
 #include "base/cq_time.h"
 #include "io/io_fiber.h"
 #include "io/io_loop_private.h"
+#include "io/io_metrics.h"
 
 static _Thread_local struct io_loop *loop_self;
 
@@ -50,6 +51,7 @@ static void heartbeat_due(struct io_timer *timer)
     struct io_loop *loop = timer->loop;
     note_lag(loop, loop->now_us - timer->due_us);
     atomic_store_explicit(&loop->lag_us, loop->worst_us, memory_order_relaxed);
+    cq_metric_observe(&io_metrics, IO_M_LOOP_LAG, loop->worst_us);
     loop->worst_us = 0;
     io_timer_start(timer, IO_HEARTBEAT_MS);
 }

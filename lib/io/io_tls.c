@@ -14,6 +14,7 @@
 #include "base/cq_assert.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
+#include "io/io_metrics.h"
 #include "io/io_net.h"
 #include "io/io_tls_files.h"
 #include "io/io_tls_private.h"
@@ -36,9 +37,52 @@ struct io_tls {
     SSL_CTX *ctx;
     struct io_tls_stats stats;
 
+    struct cq_list alive;  /* all contexts */
     struct io_timer timer; /* of the loop that watches */
     uint64_t interval_ms;
 };
+
+/* ---- All of them, for the metrics ---- */
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct cq_list all = {&all, &all};
+
+static void all_add(struct io_tls *tls)
+{
+    pthread_mutex_lock(&all_lock);
+    cq_list_push_back(&all, &tls->alive);
+    pthread_mutex_unlock(&all_lock);
+}
+
+static void all_remove(struct io_tls *tls)
+{
+    pthread_mutex_lock(&all_lock);
+    cq_list_remove(&tls->alive);
+    pthread_mutex_unlock(&all_lock);
+}
+
+static bool is_first_of_its_name(const struct io_tls *tls)
+{
+    cq_list_each (&all, node) {
+        const struct io_tls *other = cq_list_entry(node, struct io_tls, alive);
+        if (strcmp(other->setup.service, tls->setup.service) == 0)
+            return other == tls;
+    }
+    return false;
+}
+
+void io_tls_walk(io_tls_walk_fn *fn, void *arg)
+{
+    pthread_mutex_lock(&all_lock);
+    cq_list_each (&all, node) {
+        struct io_tls *tls = cq_list_entry(node, struct io_tls, alive);
+        struct io_tls_stats stats;
+        io_tls_stats(tls, &stats);
+        if (is_first_of_its_name(tls))
+            fn(tls->setup.service, &stats, arg);
+    }
+    pthread_mutex_unlock(&all_lock);
+}
 
 /* ---- Files ---- */
 
@@ -96,6 +140,7 @@ static void note_failure(struct io_tls *tls, const struct cq_err *err)
     tls->stats.reload_failures++;
     tls->stats.stale = true;
     pthread_mutex_unlock(&tls->lock);
+    cq_metric_add(&io_metrics, IO_M_TLS_RELOADS, 1, IO_M_RELOAD_FAILED);
     cq_log(CQ_ERROR, "tls.reload_failed", CQ_F_STR("service", tls->setup.service), CQ_F_ERR(err));
 }
 
@@ -116,6 +161,7 @@ static enum cq_rc reload_files(struct io_tls *tls, struct cq_err *err)
     if (rc != CQ_OK)
         return rc;
     install(tls, ctx);
+    cq_metric_add(&io_metrics, IO_M_TLS_RELOADS, 1, IO_M_RELOAD_OK);
     cq_log(CQ_INFO, "tls.reloaded", CQ_F_STR("service", tls->setup.service));
     return CQ_OK;
 }
@@ -163,11 +209,18 @@ void io_tls_unwatch(struct io_tls *tls)
 
 /* ---- Birth and end ---- */
 
+static struct io_tls *tls_alloc(void)
+{
+    struct io_tls *tls = cq_new(struct io_tls);
+    pthread_mutex_init(&tls->reload_lock, NULL);
+    pthread_mutex_init(&tls->lock, NULL);
+    cq_list_init(&tls->alive);
+    return tls;
+}
+
 static enum cq_rc start(struct io_tls *tls, struct io_tls **tls_r, struct cq_err *err)
 {
     SSL_CTX *ctx = NULL;
-    pthread_mutex_init(&tls->reload_lock, NULL);
-    pthread_mutex_init(&tls->lock, NULL);
     list_files(tls);
     look_at_files(tls);
     enum cq_rc rc = io_tls_setup_ctx(&tls->setup, &ctx, err);
@@ -179,6 +232,7 @@ static enum cq_rc start(struct io_tls *tls, struct io_tls **tls_r, struct cq_err
         cq_log(CQ_ERROR, "tls.certificate_expired", CQ_F_STR("service", tls->setup.service),
                CQ_F_STR("file", tls->setup.certs[0].cert_file));
     install(tls, ctx);
+    all_add(tls);
     *tls_r = tls;
     return CQ_OK;
 }
@@ -186,7 +240,7 @@ static enum cq_rc start(struct io_tls *tls, struct io_tls **tls_r, struct cq_err
 enum cq_rc io_tls_server_new(const struct io_tls_server_options *options, struct io_tls **tls_r, struct cq_err *err)
 {
     CQ_ASSERT(options->service && strlen(options->service) <= SSL_MAX_SID_CTX_LENGTH);
-    struct io_tls *tls = cq_new(struct io_tls);
+    struct io_tls *tls = tls_alloc();
     io_tls_setup_server(&tls->setup, options);
     if (!options->cert_count || options->cert_count > IO_TLS_CERTS_MAX) {
         size_t count = options->cert_count;
@@ -199,7 +253,7 @@ enum cq_rc io_tls_server_new(const struct io_tls_server_options *options, struct
 
 enum cq_rc io_tls_client_new(const struct io_tls_client_options *options, struct io_tls **tls_r, struct cq_err *err)
 {
-    struct io_tls *tls = cq_new(struct io_tls);
+    struct io_tls *tls = tls_alloc();
     io_tls_setup_client(&tls->setup, options);
     return start(tls, tls_r, err);
 }
@@ -210,6 +264,7 @@ void io_tls_free(struct io_tls **tls_p)
     if (!tls)
         return;
     io_tls_unwatch(tls);
+    all_remove(tls);
     SSL_CTX_free(tls->ctx);
     pthread_mutex_destroy(&tls->lock);
     pthread_mutex_destroy(&tls->reload_lock);

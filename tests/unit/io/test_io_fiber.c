@@ -3,12 +3,15 @@
 #include "unit/cq_cmocka.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cq_mem.h"
 #include "io/io_pool.h"
+#include "io/io_sanitize.h"
 #include "io/io_watch.h"
 
 static struct io_loop *manual_loop(size_t fibers_max)
@@ -338,6 +341,7 @@ static __attribute__((noinline)) int dig(int depth)
 {
     volatile char frame[512];
     frame[0] = (char)depth;
+    __asm__ volatile("" : : "r"(frame) : "memory"); /* all of it is wanted */
     int below = depth ? dig(depth - 1) : 0;
     return below + (frame[0] == (char)depth);
 }
@@ -368,6 +372,32 @@ static void deep_calls_fit_and_the_high_water_mark_shows_them(void **state)
     assert_true(high < stats_of(loop).stack_size);
     io_loop_free(&loop);
 }
+
+#ifndef __SANITIZE_ADDRESS__
+static void dig_too_deep(void *arg)
+{
+    (void)arg;
+    dig(1000);
+}
+
+/* In a child process: it must die of it, not write into somebody else's memory. */
+static void a_stack_that_is_too_small_ends_the_process(void **state)
+{
+    (void)state;
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        struct io_loop *loop = manual_loop(2);
+        signal(SIGSEGV, SIG_DFL);
+        io_fiber_spawn(loop, dig_too_deep, NULL, NULL);
+        turns(loop, 2);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_true(WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGBUS);
+}
+#endif
 
 /* ---- Threads ---- */
 
@@ -568,6 +598,9 @@ int main(void)
         cmocka_unit_test(the_number_of_stacks_is_bounded),
         cmocka_unit_test(the_loop_cancels_what_is_left_when_it_is_freed),
         cmocka_unit_test(deep_calls_fit_and_the_high_water_mark_shows_them),
+#ifndef __SANITIZE_ADDRESS__
+        cmocka_unit_test(a_stack_that_is_too_small_ends_the_process),
+#endif
         cmocka_unit_test(another_thread_can_wake_a_fiber),
         cmocka_unit_test(a_pool_runs_jobs_while_fibers_wait),
         cmocka_unit_test(a_cancelled_job_that_has_not_begun_never_runs),

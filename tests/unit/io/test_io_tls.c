@@ -13,6 +13,8 @@
 
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
+#include "io/io_metrics.h"
+#include "io/io_sanitize.h"
 #include "unit/io/io_peer.h"
 #include "unit/io/test_certs.h"
 
@@ -697,6 +699,42 @@ static void reloads_in_mid_handshake_and_mid_session_disturb_nobody(void **state
     turns(2);
 }
 
+static void handshakes_reloads_and_expiries_are_measured(void **state)
+{
+    (void)state;
+    struct io_tls_server_options options = server_options();
+    options.service = "measured";
+    struct io_tls *one = server_new(&options), *two = server_new(&options), *c = client_new(NULL, NULL);
+    struct io_tls_stats stats;
+    struct cq_buf text;
+    char expected[128];
+    int64_t full = cq_metric_value(&io_metrics, IO_M_TLS_HANDSHAKES, IO_M_HANDSHAKE_FULL);
+    int64_t failed = cq_metric_value(&io_metrics, IO_M_TLS_HANDSHAKES, IO_M_HANDSHAKE_FAILED);
+    int64_t reloads = cq_metric_value(&io_metrics, IO_M_TLS_RELOADS, IO_M_RELOAD_OK);
+    handshake(one, c, "mail.example.test");
+    hang_up();
+    handshake(one, c, "evil.example.test");
+    hang_up();
+    assert_int_equal(cq_metric_value(&io_metrics, IO_M_TLS_HANDSHAKES, IO_M_HANDSHAKE_FULL), full + 2);
+    assert_int_equal(cq_metric_value(&io_metrics, IO_M_TLS_HANDSHAKES, IO_M_HANDSHAKE_FAILED), failed + 2);
+    assert_int_equal(io_tls_reload(one, true, NULL, NULL), CQ_OK);
+    assert_int_equal(cq_metric_value(&io_metrics, IO_M_TLS_RELOADS, IO_M_RELOAD_OK), reloads + 1);
+    cq_buf_init(&text, CQ_METRICS_TEXT_MAX);
+    assert_true(cq_metrics_scrape(&text));
+    cq_buf_byte(&text, 0);
+    io_tls_stats(one, &stats);
+    snprintf(expected, sizeof expected, "not_after_timestamp_seconds{service=\"measured\"} %lld\n",
+             (long long)stats.not_after_s);
+    char *hit = strstr((char *)text.data, expected);
+    assert_non_null(hit);
+    assert_null(strstr(hit + 1, expected)); /* once, though there are two of that name */
+    assert_non_null(strstr((char *)text.data, "tls_files_stale{service=\"measured\"} 0\n"));
+    cq_buf_fini(&text);
+    io_tls_free(&one);
+    io_tls_free(&two);
+    io_tls_free(&c);
+}
+
 /* ---- STARTTLS ---- */
 
 static void starttls_answers_in_clear_and_goes_on_encrypted(void **state)
@@ -794,12 +832,13 @@ static void a_handshake_ends_by_its_deadline_or_its_peer(void **state)
     struct io_conn_options conn_options = IO_CONN_OPTIONS_DEFAULT;
     struct io_tls *s = server_new(&options), *c = client_new(NULL, NULL);
     int fd;
+    static const char record[] = "\x16\x03\x01\x02\x00";
     conn_options.handshake_ms = 5000;
     peer_init(&server, io_pair_new_fd(test_loop, &conn_options, &fd));
     server.keep_after_close = true;
     io_conn_start_tls(server.conn, s);
     for (int i = 0; i < 5; i++) { /* a byte a second does not help */
-        assert_int_equal(send(fd, "\x16\x03\x01\x02\x00" + i, 1, 0), 1);
+        assert_int_equal(send(fd, &record[i], 1, 0), 1);
         turns(2);
         assert_int_equal(server.closes, 0);
         io_loop_clock_advance(test_loop, 1000 * 1000);
@@ -1063,6 +1102,7 @@ static bool quiet(enum cq_log_level level, const char *event, struct cq_slice li
 int main(void)
 {
     cq_log_set_tap(quiet, NULL);
+    io_metrics_register();
     const struct CMUnitTest tests[] = {
         T(both_sides_talk_and_know_what_was_agreed),
         T(a_client_refuses_whom_it_cannot_believe),
@@ -1075,6 +1115,7 @@ int main(void)
         T(a_swapped_secret_is_used_by_the_next_connection),
         T(a_bad_replacement_leaves_the_old_certificate_in_use),
         T(reloads_in_mid_handshake_and_mid_session_disturb_nobody),
+        T(handshakes_reloads_and_expiries_are_measured),
         T(starttls_answers_in_clear_and_goes_on_encrypted),
         T(what_was_injected_in_clear_is_told_and_never_seen),
         T(what_is_not_tls_is_closed),

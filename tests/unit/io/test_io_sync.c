@@ -126,6 +126,13 @@ static void give_then_cancel(void *arg)
     io_fiber_cancel(user[1].ref);
 }
 
+static void cancel_then_give(void *arg)
+{
+    struct user *user = arg;
+    io_fiber_cancel(user[1].ref);
+    io_sem_give(user->sem);
+}
+
 static void take_and_keep(void *arg)
 {
     struct user *user = arg;
@@ -136,14 +143,17 @@ static void take_and_keep(void *arg)
 static void a_hand_over_wins_over_a_cancel_of_the_same_turn(void **state)
 {
     (void)state;
-    struct io_sem sem = {.count = 0};
-    struct user users[2] = {{.sem = &sem}, {.sem = &sem}};
-    start(&users[1], 1, take_and_keep);
-    start(&users[0], 1, give_then_cancel);
-    turns(1);
-    assert_true(users[1].ended);
-    assert_int_equal(users[1].rc, CQ_OK);
-    assert_int_equal(sem.count, 0);
+    io_fiber_fn *const orders[] = {give_then_cancel, cancel_then_give};
+    for (int i = 0; i < 2; i++) {
+        struct io_sem sem = {.count = 0};
+        struct user users[2] = {{.sem = &sem}, {.sem = &sem}};
+        start(&users[1], 1, take_and_keep);
+        start(&users[0], 1, orders[i]);
+        turns(1);
+        assert_true(users[1].ended);
+        assert_int_equal(users[1].rc, CQ_OK);
+        assert_int_equal(sem.count, 0);
+    }
 }
 
 static int received[64], received_count;

@@ -303,7 +303,9 @@ static enum cq_rc fetch_set(struct fetching *f, struct uidset *uids, struct cq_e
         return rc;
     if (f->fetch->sets_seen && !f->run->session->view->read_only)
         return fetch_seen_pieces(f, uids, err);
-    return imap_each_record(f->run, uids, f->summaries, fetch_message, f, NULL, err);
+    if (f->fetch->kinds & IMAP_FETCH_FLAGS) /* the feed need not bring these flags again */
+        f->run->told.uids = *uids;
+    return imap_each_record(f->run, uids, f->summaries, fetch_message, f, &f->run->told.upto, err);
 }
 
 static void answer(struct fetching *f, enum cq_rc rc, const struct cq_err *err)
@@ -313,8 +315,8 @@ static void answer(struct fetching *f, enum cq_rc rc, const struct cq_err *err)
         imap_fail(run, f->damaged, err);
     else if (rc != CQ_OK)
         imap_fail(run, rc, err);
-    else if (f->some_gone || run->session->view->gone)
-        imap_ok(run, "EXPUNGEISSUED", "Some messages are no more"); /* RFC 2180 4.1, RFC 5530 */
+    else if (f->some_gone)
+        run->session->view->dirty = true;
 }
 
 void imap_cmd_fetch(struct imap_run *run)

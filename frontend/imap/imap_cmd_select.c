@@ -10,9 +10,13 @@ static void claim_recent(struct imap_run *run, struct imap_view *view, const str
     uint32_t from = mailbox->recent_from, to = mailbox->uidnext;
     if (from == 0 || from >= to)
         return;
-    if (!view->read_only &&
-        mailstore_claim_recent(session->service->store, &session->account, mailbox->id, &from, &to, NULL) != CQ_OK)
-        return; /* another session will have them */
+    if (!view->read_only) {
+        enum cq_rc rc =
+            mailstore_claim_recent(session->service->store, &session->account, mailbox->id, &from, &to, NULL);
+        if (rc != CQ_OK)
+            return; /* another session will have them */
+        imap_sync_own_change(session);
+    }
     imap_view_claim(view, from, to);
 }
 
@@ -36,9 +40,9 @@ static void enter(struct imap_run *run, const struct mail_open *open, bool read_
     struct imap_session *session = run->session;
     struct imap_view *view = imap_view_new(open, read_only);
     view->token = session->account.modseq;
+    session->view = view;
     claim_recent(run, view, &open->mailbox);
     view->recent_told = imap_view_recent_count(view);
-    session->view = view;
     session->state = IMAP_SELECTED;
     session->condstore |= run->command.u.select.condstore;
     write_selected(run, view, open);

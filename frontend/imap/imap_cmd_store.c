@@ -101,8 +101,6 @@ static void store(struct imap_run *run, const struct uidset *uids)
         run->told.uids = *uids;
     else
         forget_own_change(run, uids, modseq, token);
-    if (run->session->view->gone)
-        imap_ok(run, "EXPUNGEISSUED", "Some messages are no more");
     answer_modified(run, &modified);
 }
 

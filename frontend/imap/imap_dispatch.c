@@ -33,8 +33,7 @@ static bool is_http(const struct imap_head *head)
 {
     static const char *const verbs[] = {"GET",     "POST",  "PUT",   "HEAD", "OPTIONS",
                                         "CONNECT", "PATCH", "TRACE", "PRI",  "DELETE"};
-    bool target = head->arguments.len > 1 && strchr("/*", head->arguments.data[1]);
-    if (head->verb != IMAP_UNKNOWN || !target)
+    if (head->verb != IMAP_UNKNOWN || head->arguments.len == 0 || !strchr("/*", head->arguments.data[0]))
         return false;
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (cq_slice_eq(head->tag, cq_slice_cstr(verbs[i])))
@@ -87,22 +86,30 @@ static bool admit(struct imap_run *run, const struct imap_head *head)
     return true;
 }
 
+/* Changes are asked for when the command wants them, when something is known to have changed, and when EXPUNGEs wait
+ * that may be sent now. */
+static bool wants_changes(const struct imap_run *run)
+{
+    const struct imap_view *view = run->session->view;
+    unsigned flags = run->row->flags;
+    return flags & IMAP_V_SYNC || view->dirty || (view->gone && !(flags & IMAP_V_NUMBERS));
+}
+
 /* What has changed is told before the tagged answer. A failure is the command's own only when it asked for changes. */
 static void tell_changes(struct imap_run *run)
 {
     struct imap_session *session = run->session;
     struct cq_err err = {0};
-    unsigned flags = run->row->flags;
-    if (session->closing || session->closed || !session->view || flags & IMAP_V_LEAVES)
+    bool numbers = run->row->flags & IMAP_V_NUMBERS;
+    if (session->closing || session->closed || !session->view || run->row->flags & IMAP_V_LEAVES)
         return;
-    bool asked = flags & IMAP_V_SYNC;
-    if (!asked && !session->view->dirty && (!session->view->gone || flags & IMAP_V_NUMBERS))
-        return;
-    enum cq_rc rc = imap_sync(run, flags & IMAP_V_NUMBERS, &err);
+    enum cq_rc rc = wants_changes(run) ? imap_sync(run, numbers, &err) : CQ_OK;
     if (rc == CQ_E_NO_MAILBOX)
         imap_session_bye(session, NULL, "The selected mailbox was deleted");
     else if (rc != CQ_OK && (run->command.verb == IMAP_NOOP || run->command.verb == IMAP_CHECK))
         imap_fail(run, rc, &err);
+    if (numbers && session->view->gone && run->result == IMAP_RESULT_OK && !run->code)
+        imap_ok(run, "EXPUNGEISSUED", "Some messages are no more"); /* RFC 5530: a NOOP will tell which */
 }
 
 static void count(const struct imap_run *run, enum imap_verb verb, uint64_t started_us)

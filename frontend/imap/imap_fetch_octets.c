@@ -50,7 +50,8 @@ static void to_mail_section(const struct imap_fetch_item *item, struct mail_sect
         .length = item->length,
     };
     _Static_assert(IMAP_SECTION_DEPTH_MAX <= MAIL_SECTION_PATH_MAX, "every path of the grammar fits");
-    memcpy(section->path, item->section.part, item->section.part_count * sizeof *section->path);
+    if (item->section.part_count)
+        memcpy(section->path, item->section.part, item->section.part_count * sizeof *section->path);
 }
 
 /* HEADER.FIELDS: made here, in memory; then there is nothing left to read. */

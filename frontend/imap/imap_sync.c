@@ -2,6 +2,12 @@
 
 #include "imap/imap_reply.h"
 
+void imap_sync_own_change(struct imap_session *session)
+{
+    if (session->account.modseq == session->view->token + 1)
+        session->view->token = session->account.modseq;
+}
+
 struct sync {
     struct imap_run *run;
     struct imap_view *view;
@@ -98,10 +104,15 @@ static void claim(struct sync *sync, const struct mail_changes *changes)
     struct imap_session *session = sync->run->session;
     struct imap_view *view = sync->view;
     uint32_t from = 0, to = 0;
-    if (view->read_only || changes->recent_from >= changes->uidnext)
+    if (changes->recent_from >= changes->uidnext)
         return;
+    if (view->read_only) { /* EXAMINE shows them and takes none away */
+        imap_view_claim(view, changes->recent_from, changes->uidnext);
+        return;
+    }
     if (mailstore_claim_recent(session->service->store, &session->account, view->mailbox, &from, &to, NULL) == CQ_OK)
         imap_view_claim(view, from, to);
+    imap_sync_own_change(session);
 }
 
 static void tell_counts(struct sync *sync, bool more)

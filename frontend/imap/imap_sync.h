@@ -9,6 +9,10 @@
  * have been told and the next sync does the rest. CQ_E_NO_MAILBOX: the mailbox is no more; the session cannot go on. */
 enum cq_rc imap_sync(struct imap_run *run, bool numbers, struct cq_err *err);
 
+/* After a command of this session that changed nothing the client sees (\Recent claimed): when it was the account's only
+ * change, all changes of others are still known. */
+void imap_sync_own_change(struct imap_session *session);
+
 /* The keyword table has grown: tells the new FLAGS once. */
 void imap_sync_keywords(struct imap_run *run, const struct mail_records *records);
 

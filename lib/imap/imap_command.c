@@ -115,7 +115,7 @@ static bool parse_enable(struct imap_parser *p, struct imap_command *c)
 
 static bool parse_mailbox(struct imap_parser *p, struct cq_slice *mailbox_r)
 {
-    return imap_parse_sp(p) && (imap_parse_astring(p, mailbox_r) || imap_expected(p, "Expected a mailbox name"));
+    return imap_parse_sp(p) && imap_parse_astring(p, mailbox_r);
 }
 
 static bool parse_select(struct imap_parser *p, struct imap_command *c)

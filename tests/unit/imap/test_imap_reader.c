@@ -231,8 +231,7 @@ static void a_long_command_is_refused_as_a_whole_and_the_next_one_is_understood(
 {
     (void)state;
     const struct imap_reader_limits *pre = &imap_reader_preauth, *auth = &imap_reader_auth;
-    check_long(pre, "a LOGIN ", 8192 - 9, "\r\nb NOOP\r\n",
-               "x\ncommand b NOOP\n"); /* exactly: the CR counts */
+    check_long(pre, "a LOGIN ", 8192 - 9, "\r\nb NOOP\r\n", "x\ncommand b NOOP\n"); /* exactly: the CR counts */
     check_long(pre, "a LOGIN ", 8192 - 7, "\nb NOOP\r\n", "bad a\n   Command too long\ncommand b NOOP\n");
     check_long(pre, "a LOGIN ", 20000, "\r\nb NOOP\r\n", "bad a\n   Command too long\ncommand b NOOP\n");
     check_long(pre, "a LOGIN ", 100000, "\r\nb NOOP\r\n", "close Command too long\n");

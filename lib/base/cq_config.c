@@ -290,7 +290,7 @@ enum cq_rc cq_config_parse(const struct cq_config_part *parts, size_t part_count
 enum cq_rc cq_config_defaults(const struct cq_config_part *parts, size_t part_count, struct cq_pool *pool,
                               struct cq_err *err)
 {
-    return cq_config_parse(parts, part_count, "defaults", CQ_SLICE_NONE, pool, err);
+    return cq_config_parse(parts, part_count, "(no --config)", CQ_SLICE_NONE, pool, err);
 }
 
 /* One byte more than the limit is read, so that a longer file is seen to be longer. */

@@ -26,6 +26,8 @@ struct share {
 struct holder {
     struct lease_holder_id id;
     uint64_t until_us;
+    uint64_t number; /* of its last message */
+    bool lost;       /* some message did not come */
     struct share *shares;
     struct cq_list link; /* in `leases`, the one that ends first first */
     UT_hash_handle hh;
@@ -62,11 +64,16 @@ static void drop_share(struct lease_table *table, struct holder *holder, struct 
     free(share);
 }
 
-static void drop_holder(struct lease_table *table, struct holder *holder)
+static void drop_shares(struct lease_table *table, struct holder *holder)
 {
     struct share *share, *next;
     HASH_ITER (hh, holder->shares, share, next)
         drop_share(table, holder, share);
+}
+
+static void drop_holder(struct lease_table *table, struct holder *holder)
+{
+    drop_shares(table, holder);
     HASH_DEL(table->holders, holder);
     cq_list_remove(&holder->link);
     free(holder);
@@ -105,12 +112,10 @@ static struct counted *find_counted(const struct lease_table *table, const struc
     return counted;
 }
 
-/* The holder with a fresh lease; NULL when there are too many. *known_r: it was there. */
-static struct holder *touch_holder(struct lease_table *table, const struct lease_holder_id *id, uint64_t now_us,
-                                   bool *known_r)
+/* The holder with a fresh lease; NULL when there are too many. */
+static struct holder *touch_holder(struct lease_table *table, const struct lease_holder_id *id, uint64_t now_us)
 {
     struct holder *holder = find_holder(table, id);
-    *known_r = holder != NULL;
     if (!holder) {
         if (table->holder_count >= LEASE_HOLDERS_MAX)
             return NULL;
@@ -156,8 +161,7 @@ bool lease_table_fits(const struct lease_table *table, const struct lease_holder
 enum lease_result lease_table_set(struct lease_table *table, const struct lease_holder_id *id,
                                   const struct limit_key *key, uint32_t count, uint64_t limit, uint64_t now_us)
 {
-    bool known;
-    struct holder *holder = touch_holder(table, id, now_us, &known);
+    struct holder *holder = touch_holder(table, id, now_us);
     if (!lease_table_fits(table, id, key, count, limit))
         return LEASE_DENIED;
     if (!holder)
@@ -177,11 +181,22 @@ enum lease_result lease_table_set(struct lease_table *table, const struct lease_
     return LEASE_OK;
 }
 
-bool lease_table_renew(struct lease_table *table, const struct lease_holder_id *id, uint64_t now_us)
+void lease_table_message(struct lease_table *table, const struct lease_holder_id *id, uint64_t number, bool replaces,
+                         uint64_t now_us)
 {
-    bool known;
-    touch_holder(table, id, now_us, &known);
-    return known;
+    struct holder *holder = touch_holder(table, id, now_us);
+    if (!holder)
+        return;
+    if (replaces)
+        drop_shares(table, holder);
+    holder->lost = !replaces && (holder->lost || number != holder->number + 1);
+    holder->number = number;
+}
+
+bool lease_table_renew(struct lease_table *table, const struct lease_holder_id *id, uint64_t number, uint64_t now_us)
+{
+    struct holder *holder = touch_holder(table, id, now_us);
+    return holder && !holder->lost && holder->number == number;
 }
 
 size_t lease_table_expire(struct lease_table *table, uint64_t now_us)

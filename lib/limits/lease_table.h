@@ -35,8 +35,14 @@ enum lease_result lease_table_set(struct lease_table *table, const struct lease_
 bool lease_table_fits(const struct lease_table *table, const struct lease_holder_id *holder,
                       const struct limit_key *key, uint32_t count, uint64_t limit);
 
-/* Is the holder known (has it counts or a lease)? An unknown one gets a lease and sends all of its counts again. */
-bool lease_table_renew(struct lease_table *table, const struct lease_holder_id *holder, uint64_t now_us);
+/* Messages of a holder are numbered from 1. This one is the next: a number that does not follow the last one says that
+ * messages were lost, and the holder's counts are not to be trusted until a message that replaces them all. */
+void lease_table_message(struct lease_table *table, const struct lease_holder_id *holder, uint64_t number,
+                         bool replaces, uint64_t now_us);
+
+/* Renews the lease. True: all messages up to `number` are here. False: the holder sends all of its counts again. */
+bool lease_table_renew(struct lease_table *table, const struct lease_holder_id *holder, uint64_t number,
+                       uint64_t now_us);
 
 /* Drops the holders whose lease has ended; call about once a second. Returns how many. */
 size_t lease_table_expire(struct lease_table *table, uint64_t now_us);

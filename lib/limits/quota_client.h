@@ -18,6 +18,7 @@ struct quota_client_config {
     struct rpc_client *rpc; /* to the quota-service, with limits.connections = 1; borrowed. NULL: local only */
     const struct quota_limits *limits; /* borrowed */
     unsigned shares;                   /* how many workers there are in all, for the share of each */
+    uint64_t renew_us;                 /* between renewals; 0: QUOTA_RENEW_US */
     uint64_t timeout_us;               /* for an answer; 0: QUOTA_TIMEOUT_US */
 };
 

@@ -52,12 +52,36 @@ static void a_dead_holders_counts_vanish_with_its_lease(void **state)
     assert_int_equal(lease_table_expire(t, 110), 1); /* fe1 was last heard of at 10 */
     assert_int_equal(lease_table_total(t, &a), 1);
     assert_int_equal(lease_table_total(t, &b), 0);
-    assert_true(lease_table_renew(t, &fe2, 140));
-    assert_false(lease_table_renew(t, &fe1, 140)); /* it is told that it must send its counts again */
-    assert_true(lease_table_renew(t, &fe1, 141));
+    assert_true(lease_table_renew(t, &fe2, 0, 140));
     assert_int_equal(lease_table_expire(t, 239), 0);
-    assert_int_equal(lease_table_expire(t, 1000), 2);
+    assert_int_equal(lease_table_expire(t, 1000), 1);
     assert_int_equal(lease_table_keys(t), 0);
+    lease_table_free(&t);
+}
+
+static void a_lost_message_is_noticed_and_healed_by_one_that_replaces(void **state)
+{
+    (void)state;
+    struct lease_table *t = lease_table_new(100, LEASE);
+    struct limit_key a = key_of(1), b = key_of(2);
+    assert_true(lease_table_renew(t, &fe1, 0, 0)); /* nothing was sent, nothing is missing */
+    lease_table_message(t, &fe1, 1, false, 0);
+    lease_table_set(t, &fe1, &a, 2, 0, 0);
+    assert_true(lease_table_renew(t, &fe1, 1, 0));
+    assert_false(lease_table_renew(t, &fe1, 2, 0)); /* the last one was lost */
+    lease_table_message(t, &fe1, 3, false, 0);
+    lease_table_set(t, &fe1, &b, 1, 0, 0);
+    assert_false(lease_table_renew(t, &fe1, 3, 0)); /* one in the middle was lost */
+    lease_table_message(t, &fe1, 4, false, 0);
+    assert_false(lease_table_renew(t, &fe1, 4, 0));
+    lease_table_message(t, &fe1, 5, true, 0);
+    assert_int_equal(lease_table_total(t, &a), 0);
+    lease_table_set(t, &fe1, &b, 1, 0, 0);
+    assert_true(lease_table_renew(t, &fe1, 5, 0));
+    assert_int_equal(lease_table_expire(t, LEASE), 1);
+    assert_false(lease_table_renew(t, &fe1, 5, LEASE)); /* forgotten meanwhile */
+    lease_table_message(t, &fe2, 9, false, 0);          /* a service that was restarted hears the ninth first */
+    assert_false(lease_table_renew(t, &fe2, 9, 0));
     lease_table_free(&t);
 }
 
@@ -141,6 +165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_of_all_holders_stay_within_the_limit),
         cmocka_unit_test(a_dead_holders_counts_vanish_with_its_lease),
+        cmocka_unit_test(a_lost_message_is_noticed_and_healed_by_one_that_replaces),
         cmocka_unit_test(a_full_table_counts_nothing_new_and_locks_nobody_out),
         cmocka_unit_test(random_histories_agree_with_a_model),
         cmocka_unit_test(limits_have_their_settings),

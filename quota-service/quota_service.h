@@ -1,0 +1,16 @@
+/* The RPC methods of the quota-service (proto/quota.proto) over its state. One loop. */
+#ifndef CHASQUI_QUOTA_SERVICE_H
+#define CHASQUI_QUOTA_SERVICE_H
+
+#include "quota-service/quota_state.h"
+#include "rpc/rpc_server.h"
+
+struct quota_service {
+    struct quota_state *state;
+    uint64_t lease_us;
+};
+
+/* The method table for rpc_server_new; `service` is the handlers' context. */
+struct rpc_service quota_rpc_service(struct quota_service *service);
+
+#endif

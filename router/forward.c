@@ -130,6 +130,7 @@ static enum attempt judge_answer(const struct forward *f, const struct rpc_reply
         return ATTEMPT_WRONG_OWNER;
     case CQ_E_UNAVAILABLE:
     case CQ_E_OVERLOADED:
+    case CQ_E_CANCELLED: /* by the node's own end: we did not cancel it */
         return reply->flags & RPC_FLAG_NOT_RUN || !f->command ? ATTEMPT_REFUSED : ATTEMPT_LOST;
     case CQ_E_UNKNOWN_OUTCOME: /* the request id makes asking again safe, and the answer true */
         return ATTEMPT_LOST;

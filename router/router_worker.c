@@ -106,7 +106,7 @@ enum cq_rc router_worker_new(const struct router_shared *shared, unsigned number
     worker->jitter.state = cq_rand_u64();
     io_timer_init(&worker->beat, worker->loop, on_beat);
     make_parts(worker);
-    enum cq_rc rc = rpc_server_listen(worker->server, shared->config->router.listen, NULL, err);
+    enum cq_rc rc = rpc_server_listen(worker->server, shared->config->router.listen, &worker->port, err);
     if (rc == CQ_OK)
         join_admin(worker);
     *worker_r = worker;

@@ -25,6 +25,7 @@ struct router_shared {
 struct router_worker {
     const struct router_shared *shared;
     unsigned number;
+    uint16_t port; /* where it listens */
     struct io_loop *loop;
     struct rpc_server *server;
     struct rpc_service service;

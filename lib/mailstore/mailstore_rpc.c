@@ -64,8 +64,10 @@ static enum cq_rc call_give_up(const struct call *c, enum cq_rc rc)
         return rc;
     if (c->command && c->maybe_done)
         return CQ_FAIL(c->err, CQ_E_UNKNOWN_OUTCOME, "the answer of a command was lost");
-    return c->err && c->err->text[0] ? CQ_FAIL(c->err, CQ_E_UNAVAILABLE, "%s", c->err->text)
-                                     : CQ_FAIL(c->err, CQ_E_UNAVAILABLE, "no router answered in time");
+    if (!c->err->text[0])
+        return CQ_FAIL(c->err, CQ_E_UNAVAILABLE, "no router answered in time");
+    c->err->rc = CQ_E_UNAVAILABLE; /* the text of the last attempt says why */
+    return CQ_E_UNAVAILABLE;
 }
 
 /* An answer: is it the last word? A refusal that only speaks of this attempt is none while an earlier one may have

@@ -61,6 +61,11 @@ int fx_setup(void **state)
     return 0;
 }
 
+bool fx_broken(void)
+{
+    return running;
+}
+
 int fx_teardown(void **state)
 {
     (void)state;

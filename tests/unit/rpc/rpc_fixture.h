@@ -24,6 +24,10 @@ int fx_teardown(void **state);
 struct io_tls *fx_tls_server(const char *role);
 struct io_tls *fx_tls_client(const char *role); /* NULL: without a certificate */
 
+/* Has the test's body failed in the middle? Then nothing of it can be freed: teardowns leave it, and the program ends
+ * with this test. */
+bool fx_broken(void);
+
 /* Runs fn(arg) on a fiber and turns the loop until it has ended. */
 void fx_run(void (*fn)(void *arg), void *arg);
 

@@ -8,9 +8,11 @@
 
 #define PAUSE_MIN_US UINT64_C(10000)  /* when all replicas have been asked in vain: first pause, */
 #define PAUSE_MAX_US UINT64_C(320000) /* and the longest */
-#define MARGIN_MAX_US                                                                                                  \
-    UINT64_C(50000) /* we give up so long before the caller does, or a twentieth of its time: so that it               \
-                       hears whether something may have happened */
+/* With less time left nobody is asked again: the answer could only come too late, and leave open what is known. */
+#define ATTEMPT_MIN_US UINT64_C(20000)
+/* We give up so long before the caller does, or a tenth of its time: so that it hears whether something may have
+ * happened. */
+#define MARGIN_MAX_US UINT64_C(100000)
 
 /* What came of one attempt: the order of attempt_names in router_methods.c. */
 enum attempt {
@@ -106,7 +108,7 @@ static void forward_pause(struct forward *f)
 {
     uint64_t pause = f->pause_us - cq_prng_below(&f->worker->jitter, (uint32_t)(f->pause_us / 2));
     f->pause_us = f->pause_us * 2 < PAUSE_MAX_US ? f->pause_us * 2 : PAUSE_MAX_US;
-    if (now_us(f) + pause >= f->deadline_us)
+    if (now_us(f) + pause + ATTEMPT_MIN_US >= f->deadline_us)
         forward_give_up(f);
     else
         io_timer_start_at(&f->pause, now_us(f) + pause);
@@ -208,7 +210,7 @@ static void forward_attempt(struct forward *f)
     enum routes_want want = router_method_is_local(frame->method) ? ROUTES_NEAREST : ROUTES_LEADER;
     const struct topology_replica *replica;
     struct rpc_client *client = NULL;
-    if (now_us(f) >= f->deadline_us) {
+    if (f->replica && now_us(f) + ATTEMPT_MIN_US >= f->deadline_us) {
         forward_give_up(f);
         return;
     }
@@ -227,7 +229,7 @@ static uint64_t forward_deadline(uint64_t asked_us, uint64_t now, uint64_t defau
 {
     if (asked_us == IO_NO_DEADLINE)
         return now + default_us;
-    uint64_t margin = (asked_us - now) / 20;
+    uint64_t margin = (asked_us - now) / 10;
     return asked_us - (margin < MARGIN_MAX_US ? margin : MARGIN_MAX_US);
 }
 

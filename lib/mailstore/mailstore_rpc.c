@@ -10,6 +10,7 @@
 
 #define PAUSE_MS 50          /* when all routers have been tried in vain */
 #define SPLIT_MIN_US 1000000 /* with less time than this left, one router gets all of it */
+#define ATTEMPT_MIN_US 20000 /* with less than this nobody is asked again: the answer could only come too late */
 #define TOPOLOGY_TIMEOUT_MS 3000
 
 /* ---- Routers ---- */
@@ -112,7 +113,8 @@ static enum verdict call_once(struct call *c, struct rpc_client *client, struct 
 static enum cq_rc call_run(struct call *c, struct rpc_reply_in *reply)
 {
     enum cq_rc rc = CQ_E_UNAVAILABLE;
-    while (!c->rpc->closed && io_loop_now_us(c->rpc->loop) < c->deadline_us) {
+    uint64_t needed = 0; /* by an attempt that is not the first */
+    for (; !c->rpc->closed && io_loop_now_us(c->rpc->loop) + needed < c->deadline_us; needed = ATTEMPT_MIN_US) {
         struct rpc_client *client = mailstore_rpc_pick(c->rpc, &c->tried);
         if (client && call_once(c, client, reply, &rc) == CALL_OVER)
             return rc == CQ_E_CANCELLED ? call_give_up(c, rc) : rc;

@@ -276,8 +276,9 @@ static void unavailable_is_asked_again_until_the_deadline(void *arg)
 {
     (void)arg;
     set_modes(UNAVAILABLE, UNAVAILABLE);
-    assert_int_equal(call(M(APPEND), 300), CQ_E_UNAVAILABLE);
-    assert_in_range(requests(), 3, 20);
+    until(mailstore_rpc_up(transport));
+    assert_int_equal(call(M(APPEND), 500), CQ_E_UNAVAILABLE);
+    assert_in_range(requests(), 3, 40);
     set_modes(UNKNOWN, UNKNOWN);
     assert_int_equal(call(M(APPEND), 300), CQ_E_UNKNOWN_OUTCOME);
     assert_int_equal(call(M(GET_ACCOUNT), 300), CQ_E_UNAVAILABLE);

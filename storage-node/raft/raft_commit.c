@@ -1,4 +1,5 @@
-/* Handing committed entries out, in order, no faster than they are applied. */
+/* Handing committed entries out, in order, no faster than they are applied, and only those that are durable here too: a
+ * majority may have an entry before this replica's own disk, but its bodies are read from here. */
 #include "raft_private.h"
 
 #include "base/cq_assert.h"
@@ -53,12 +54,17 @@ static bool has_room(const struct raft_group *group)
            group->apply_bytes < settings->apply_bytes_max;
 }
 
+static uint64_t deliverable(const struct raft_group *group)
+{
+    return group->commit < group->stored ? group->commit : group->stored;
+}
+
 static void ask_load(struct raft_group *group)
 {
     if (group->loading)
         return;
     raft_load_free(&group->loaded);
-    group->loading = raft_load_new(&group->owner, 0, group->delivered + 1, group->commit, LOAD_BYTES);
+    group->loading = raft_load_new(&group->owner, 0, group->delivered + 1, deliverable(group), LOAD_BYTES);
     raft_host_ask_load(group->host, group->loading);
 }
 
@@ -78,7 +84,7 @@ static void hand_out(struct raft_group *group, struct raft_log_entry *entry, con
 
 void raft_commit_deliver(struct raft_group *group)
 {
-    while (!group->failed && group->delivered < group->commit && has_room(group)) {
+    while (!group->failed && group->delivered < deliverable(group) && has_room(group)) {
         struct raft_log_entry *entry = raft_log_at(&group->log, group->delivered + 1);
         CQ_ASSERT(entry);
         struct raft_item *item = NULL;

@@ -125,10 +125,6 @@ void sim_net_node_up(struct sim *sim, unsigned node);
 
 /* ---- A node (sim_node.c) ---- */
 
-struct sim_commit { /* one entry on its way to the machine */
-    struct raft_commit commit;
-};
-
 /* What waits for a cookie on a node: a client's request. done is called once, unless the node dies. */
 typedef void sim_done_fn(struct sim *sim, struct sim_node *node, void *arg, enum cq_rc rc, uint64_t index,
                          const struct machine_outcome *outcome);
@@ -161,12 +157,13 @@ struct sim_group {
     uint64_t first_index;
 };
 
-/* One thing that the writer is to write: a job of the host, or a machine's effects. */
+/* One thing that the writer is to write: a job of the host, a machine's effects, or the removal of dead bodies. */
 struct sim_write {
     struct raft_job *job;
     struct machine_effects *effects;
-    unsigned group; /* of the effects */
+    unsigned group; /* of the effects or the bodies */
     uint64_t applied;
+    uint64_t bodies_before; /* of entries before this index; 0: no removal */
 };
 
 struct sim_node {
@@ -224,6 +221,8 @@ void sim_check_role(struct sim_node *node, const struct raft_role_change *change
 void sim_check_commit(struct sim_node *node, const struct raft_commit *commit);
 void sim_check_outcome(struct sim_node *node, const struct raft_commit *commit, const struct machine_outcome *outcome);
 void sim_check_turn(struct sim_node *node);
+/* A node tells a client that the entry with this hash took effect at index. */
+void sim_check_acknowledged(struct sim_node *node, unsigned group, uint64_t index, uint64_t hash);
 uint64_t sim_check_last_committed(const struct sim *sim, unsigned group);
 /* At the end, with everything healed: replicas equal, logs matching, nothing committed missing. */
 void sim_check_end(struct sim *sim);

@@ -3,6 +3,8 @@
 
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
+#include "base/cq_planted.h"
+#include "state/mail_machine.h"
 #include "store/store_mem.h"
 
 #include <stdlib.h>
@@ -85,12 +87,11 @@ static bool has_job(const struct sim_write *writes, size_t count)
     return false;
 }
 
-static void effects_done(struct sim_node *node, struct sim_write *write, bool synced)
+static void effects_done(struct sim_node *node, struct sim_write *write)
 {
     struct sim_group *group = &node->groups[write->group];
     group->machine->ops->effects_written(group->machine, write->effects);
     group->written_applied = write->applied;
-    (void)synced;
 }
 
 static void writes_done(struct sim *sim, void *arg, uint64_t synced, uint64_t b)
@@ -101,7 +102,7 @@ static void writes_done(struct sim *sim, void *arg, uint64_t synced, uint64_t b)
         store_mem_sync(node->store);
     for (size_t i = 0; i < node->writing_count; i++) {
         if (node->writing[i].effects)
-            effects_done(node, &node->writing[i], synced);
+            effects_done(node, &node->writing[i]);
     }
     for (size_t i = 0; i < node->writing_count; i++) {
         if (node->writing[i].job)
@@ -116,19 +117,42 @@ static void writes_done(struct sim *sim, void *arg, uint64_t synced, uint64_t b)
     sim_node_turn(node);
 }
 
+/* Chunks that nothing refers to and that no follower can need any more, and their marks. */
+static void remove_bodies(struct sim_node *node, const struct sim_write *write, struct store_batch *batch)
+{
+    uint8_t from[DEAD_CHUNK_KEY_SIZE], to[DEAD_CHUNK_KEY_SIZE], key[CHUNK_KEY_SIZE];
+    struct chunk_id id;
+    uint32_t group;
+    dead_chunk_range(write->group + 1, planted(PLANT_FREE_BODY_EARLY) ? UINT64_MAX : write->bodies_before, from, to);
+    struct store_iter *iter =
+        store_iter_new(node->store, NULL, STORE_LOCAL, cq_slice_of(from, sizeof from), cq_slice_of(to, sizeof to));
+    while (store_iter_next(iter) == CQ_OK) {
+        CQ_ASSERT(dead_chunk_parse(store_iter_key(iter), &group, &id));
+        chunk_key(&id, key);
+        store_batch_delete(batch, STORE_CHUNK, cq_slice_of(key, sizeof key));
+        store_batch_delete(batch, STORE_LOCAL, store_iter_key(iter));
+    }
+    store_iter_free(&iter);
+}
+
+static void write_encode(struct sim_node *node, const struct sim_write *write, struct store_batch *batch)
+{
+    if (write->job)
+        raft_job_encode(write->job, batch);
+    if (write->effects)
+        node->groups[write->group].machine->ops->effects_encode(write->effects, batch);
+    if (write->bodies_before)
+        remove_bodies(node, write, batch);
+}
+
 static void write_start(struct sim_node *node)
 {
     struct sim *sim = node->sim;
     if (node->writing || !node->write_count)
         return;
     struct store_batch *batch = store_batch_new(node->store);
-    for (size_t i = 0; i < node->write_count; i++) {
-        const struct sim_write *write = &node->writes[i];
-        if (write->job)
-            raft_job_encode(write->job, batch);
-        else
-            node->groups[write->group].machine->ops->effects_encode(write->effects, batch);
-    }
+    for (size_t i = 0; i < node->write_count; i++)
+        write_encode(node, &node->writes[i], batch);
     CQ_ASSERT(store_write(node->store, batch, false, NULL) == CQ_OK);
     store_batch_free(&batch);
     node->writing = node->writes;
@@ -347,6 +371,7 @@ static void out_trimmed(void *ctx, uint32_t group, uint64_t first_index)
 {
     struct sim_node *node = ctx;
     group_of(node, group)->first_index = first_index;
+    write_add(node, (struct sim_write){.group = group - 1, .bodies_before = first_index});
 }
 
 static void out_group_failed(void *ctx, uint32_t group, const struct cq_err *why)

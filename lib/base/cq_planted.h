@@ -1,0 +1,49 @@
+/* Bugs on purpose, to prove that the simulator finds them. In every build but the simulator's planted variant,
+ * planted() is the constant false and costs nothing. Each call site is where the real mistake would be. */
+#ifndef CQ_PLANTED_H
+#define CQ_PLANTED_H
+
+#include <stdbool.h>
+
+/* X(symbol, name on the command line, what it does wrong) */
+#define CQ_PLANTS(X)                                                                                                   \
+    X(PLANT_NONE, "none", "nothing")                                                                                   \
+    X(PLANT_ACK_BEFORE_SYNC, "ack-before-sync", "entries count as stored before their sync has returned")              \
+    X(PLANT_VOTE_BEFORE_DURABLE, "vote-before-durable", "votes leave before term and vote are durable")                \
+    X(PLANT_SKIP_TRUNCATION, "skip-truncation", "overwritten entries stay in the store behind the new ones")           \
+    X(PLANT_DEPOSED_READ, "deposed-read", "a leader answers reads without asking a majority")                          \
+    X(PLANT_READ_AFTER_LOSS, "read-after-loss", "reads that wait are answered when leadership is lost")                \
+    X(PLANT_READ_TOO_EARLY, "read-too-early", "a new leader reads before an entry of its term is committed")           \
+    X(PLANT_STALE_PRE_VOTE, "stale-pre-vote", "pre-votes are taken for votes")                                         \
+    X(PLANT_TRIM_IGNORES_FLOOR, "trim-ignores-floor", "the log is trimmed past what the slowest replica has")          \
+    X(PLANT_COMMIT_FALLS, "commit-falls", "the commit index follows libraft's, which can fall")                        \
+    X(PLANT_FREE_BODY_EARLY, "free-body-early", "a dead body is removed while a lagging follower needs it")            \
+    X(PLANT_DROP_NOTICE, "drop-notice", "a watcher is not told of one change in eight")                                \
+    X(PLANT_APPLY_TWICE, "apply-twice", "the last entries are applied again after a restart")                          \
+    X(PLANT_REUSE_UID, "reuse-uid", "UIDNEXT is taken from the messages that are there after a restart")               \
+    X(PLANT_RESURRECT, "resurrect", "an expunge is not written to the store")                                          \
+    X(PLANT_LOSE_FLAG, "lose-flag", "adding flags replaces those that are there")                                      \
+    X(PLANT_FORGET_REQUESTS, "forget-requests", "remembered results are gone after a restart")
+
+enum cq_plant {
+#define CQ_PLANT_ENUM(symbol, name, what) symbol,
+    CQ_PLANTS(CQ_PLANT_ENUM)
+#undef CQ_PLANT_ENUM
+        PLANT_COUNT
+};
+
+#ifdef CHASQUI_PLANT
+extern enum cq_plant cq_planted_bug; /* defined by the planted simulator */
+static inline bool planted(enum cq_plant plant)
+{
+    return plant == cq_planted_bug;
+}
+#else
+static inline bool planted(enum cq_plant plant)
+{
+    (void)plant;
+    return false;
+}
+#endif
+
+#endif

@@ -1,0 +1,263 @@
+/* What goes wrong, when, and for how long. */
+#include "sim_mail.h"
+
+#include <stdlib.h>
+
+struct fault {
+    const char *name;
+    unsigned weight;
+    void (*begin)(struct mail *mail);
+};
+
+static struct sim_node *any_node(struct sim *sim)
+{
+    return sim->nodes[sim_below(sim, sim->options.nodes)];
+}
+
+/* Leaders are where it hurts. */
+static struct sim_node *some_node(struct sim *sim)
+{
+    struct sim_node *leader = sim_leader(sim, sim_below(sim, sim->options.groups));
+    return leader && sim_chance(sim, 2) ? leader : any_node(sim);
+}
+
+/* ---- Processes ---- */
+
+static void start_again(struct sim *sim, void *arg, uint64_t life, uint64_t b)
+{
+    struct sim_node *node = arg;
+    (void)sim, (void)b;
+    if (!sim_node_up(node) && node->life == life)
+        sim_node_start(node);
+}
+
+static void crash(struct sim *sim, struct sim_node *node, bool power)
+{
+    if (!sim_node_up(node))
+        return;
+    sim_node_crash(node, power);
+    uint64_t rest = sim_chance(sim, 3) ? sim_between(sim, SIM_S, 4 * SIM_S) : sim_between(sim, 1, 400 * SIM_MS);
+    sim_at(sim, rest, start_again, node, node->life, 0);
+}
+
+static void power_cut(struct mail *mail)
+{
+    crash(mail->sim, some_node(mail->sim), true);
+}
+
+static void kill_process(struct mail *mail)
+{
+    crash(mail->sim, some_node(mail->sim), false);
+}
+
+/* A kill, and before anything else is synced the power goes too. */
+static void kill_then_power(struct mail *mail)
+{
+    struct sim_node *node = some_node(mail->sim);
+    if (!sim_node_up(node))
+        return;
+    sim_node_crash(node, false);
+    sim_node_start(node);
+    if (!mail->sim->failures)
+        crash(mail->sim, node, true);
+}
+
+static void power_cut_of_all(struct mail *mail)
+{
+    for (unsigned i = 0; i < mail->sim->options.nodes; i++)
+        crash(mail->sim, mail->sim->nodes[i], true);
+}
+
+static void power_cut_of_majority(struct mail *mail)
+{
+    unsigned first = sim_below(mail->sim, mail->sim->options.nodes);
+    for (unsigned i = 0; i <= mail->sim->options.nodes / 2; i++)
+        crash(mail->sim, mail->sim->nodes[(first + i) % mail->sim->options.nodes], true);
+}
+
+static void pause_process(struct mail *mail)
+{
+    struct sim_node *node = some_node(mail->sim);
+    if (sim_node_up(node))
+        sim_node_pause(node, sim_between(mail->sim, 50 * SIM_MS, 4 * SIM_S));
+}
+
+/* ---- The disk ---- */
+
+static void disk_is_well(struct sim *sim, void *arg, uint64_t a, uint64_t b)
+{
+    (void)sim, (void)a, (void)b;
+    ((struct sim_node *)arg)->sync_us = 800;
+}
+
+static void slow_disk(struct mail *mail)
+{
+    struct sim_node *node = some_node(mail->sim);
+    node->sync_us = sim_between(mail->sim, 10 * SIM_MS, 600 * SIM_MS);
+    sim_at(mail->sim, sim_between(mail->sim, 100 * SIM_MS, 3 * SIM_S), disk_is_well, node, 0, 0);
+}
+
+/* ---- The network ---- */
+
+static void unblock(struct sim *sim, void *arg, uint64_t from, uint64_t to)
+{
+    (void)arg;
+    sim_net_block(sim, (unsigned)from, (unsigned)to, false);
+}
+
+static void block(struct sim *sim, unsigned from, unsigned to, uint64_t us)
+{
+    if (from == to)
+        return;
+    sim_net_block(sim, from, to, true);
+    sim_at(sim, us, unblock, NULL, from, to);
+}
+
+static void cut_off(struct mail *mail)
+{
+    struct sim *sim = mail->sim;
+    unsigned node = some_node(sim)->index;
+    uint64_t us = sim_between(sim, 100 * SIM_MS, 4 * SIM_S);
+    for (unsigned i = 0; i < sim->options.nodes; i++) {
+        block(sim, node, i, us);
+        block(sim, i, node, us);
+    }
+}
+
+static void cut_one_way(struct mail *mail)
+{
+    struct sim *sim = mail->sim;
+    unsigned node = some_node(sim)->index;
+    bool out = sim_chance(sim, 2);
+    uint64_t us = sim_between(sim, 100 * SIM_MS, 4 * SIM_S);
+    for (unsigned i = 0; i < sim->options.nodes; i++)
+        block(sim, out ? node : i, out ? i : node, us);
+}
+
+static void cut_a_pair(struct mail *mail)
+{
+    struct sim *sim = mail->sim;
+    unsigned a = some_node(sim)->index, b = any_node(sim)->index;
+    uint64_t us = sim_between(sim, 100 * SIM_MS, 4 * SIM_S);
+    block(sim, a, b, us);
+    block(sim, b, a, us);
+}
+
+static void weather_clears(struct sim *sim, void *arg, uint64_t a, uint64_t b)
+{
+    (void)arg, (void)a, (void)b;
+    sim_net_weather(sim, 0, 0, 300);
+}
+
+static void bad_weather(struct mail *mail)
+{
+    struct sim *sim = mail->sim;
+    sim_net_weather(sim, 3 + sim_below(sim, 30), 3 + sim_below(sim, 30), sim_between(sim, 300, 60 * SIM_MS));
+    sim_at(sim, sim_between(sim, 100 * SIM_MS, 2 * SIM_S), weather_clears, NULL, 0, 0);
+}
+
+static void slow_network(struct mail *mail)
+{
+    struct sim *sim = mail->sim;
+    sim_net_weather(sim, 0, 0, sim_between(sim, 20 * SIM_MS, 300 * SIM_MS));
+    sim_at(sim, sim_between(sim, 100 * SIM_MS, 2 * SIM_S), weather_clears, NULL, 0, 0);
+}
+
+static void clients_are_heard_again(struct sim *sim, void *arg, uint64_t a, uint64_t b)
+{
+    (void)sim, (void)a, (void)b;
+    ((struct mail *)arg)->lossy_clients = false;
+}
+
+static void lossy_clients(struct mail *mail)
+{
+    mail->lossy_clients = true;
+    sim_at(mail->sim, sim_between(mail->sim, 100 * SIM_MS, 2 * SIM_S), clients_are_heard_again, mail, 0, 0);
+}
+
+/* ---- Clocks and operators ---- */
+
+static void skew_clock(struct mail *mail)
+{
+    struct sim_node *node = some_node(mail->sim);
+    node->wall_offset = (int64_t)sim_between(mail->sim, 0, 7200 * SIM_S) - (int64_t)(3600 * SIM_S);
+    /* The monotonic clock only ever runs at another speed; going on from where it is. */
+    uint64_t before = sim_node_clock(node);
+    node->clock_ppm = (int32_t)sim_between(mail->sim, 0, 200000) - 100000;
+    node->clock_offset += before - sim_node_clock(node);
+}
+
+static void hand_over(struct mail *mail)
+{
+    struct sim *sim = mail->sim;
+    unsigned group = sim_below(sim, sim->options.groups);
+    struct sim_node *leader = sim_leader(sim, group);
+    if (!leader || leader->paused_until > sim->now)
+        return;
+    raft_host_transfer(leader->host, group + 1, sim_chance(sim, 2) ? NULL : &any_node(sim)->id);
+    sim_node_turn(leader);
+}
+
+static const struct fault faults[] = {
+    {"power cut", 14, power_cut},
+    {"kill", 10, kill_process},
+    {"kill, then power cut", 5, kill_then_power},
+    {"power cut of all", 3, power_cut_of_all},
+    {"power cut of a majority", 4, power_cut_of_majority},
+    {"pause", 10, pause_process},
+    {"slow disk", 10, slow_disk},
+    {"partition of a node", 10, cut_off},
+    {"one-way partition", 8, cut_one_way},
+    {"partition of a pair", 6, cut_a_pair},
+    {"loss, repetition and delay", 8, bad_weather},
+    {"slow network", 5, slow_network},
+    {"lost requests and answers", 8, lossy_clients},
+    {"clock", 4, skew_clock},
+    {"hand-over", 6, hand_over},
+};
+
+static const struct fault *choose(struct sim *sim)
+{
+    unsigned total = 0, at;
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        total += faults[i].weight;
+    at = sim_below(sim, total);
+    for (size_t i = 0;; i++) {
+        if (at < faults[i].weight)
+            return &faults[i];
+        at -= faults[i].weight;
+    }
+}
+
+static void next_fault(struct sim *sim, void *arg, uint64_t a, uint64_t b)
+{
+    struct mail *mail = arg;
+    (void)a, (void)b;
+    if (mail->quiet)
+        return;
+    const struct fault *fault = choose(sim);
+    sim_trace(sim, "fault: %s", fault->name);
+    mail->faults++;
+    fault->begin(mail);
+    sim_at(sim, sim_chance(sim, 4) ? sim_between(sim, 1, 60 * SIM_MS) : sim_between(sim, 50 * SIM_MS, 900 * SIM_MS),
+           next_fault, mail, 0, 0);
+}
+
+void sim_faults_start(struct mail *mail)
+{
+    sim_at(mail->sim, 300 * SIM_MS, next_fault, mail, 0, 0);
+}
+
+void sim_faults_stop(struct mail *mail)
+{
+    struct sim *sim = mail->sim;
+    sim_trace(sim, "everything is healed");
+    sim_net_heal(sim);
+    mail->lossy_clients = false;
+    for (unsigned i = 0; i < sim->options.nodes; i++) {
+        struct sim_node *node = sim->nodes[i];
+        node->sync_us = 800;
+        if (!sim_node_up(node) && !sim->failures)
+            sim_node_start(node);
+    }
+}

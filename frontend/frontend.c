@@ -349,7 +349,9 @@ void frontend_metrics_register(void)
 {
     cq_process_metrics_register("frontend", CHASQUI_VERSION, "");
     admin_metrics_register();
+    cq_metrics_register(&directory_metrics);
     cq_metrics_register(&auth_metrics);
+    cq_metrics_register(&quota_client_metrics);
     cq_metrics_register(&imap_metrics);
     cq_metrics_register(&rpc_client_metrics);
 }

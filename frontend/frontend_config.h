@@ -7,6 +7,7 @@
 #include "directory/directory.h"
 #include "imap/imap_service.h"
 #include "io/admin_http.h"
+#include "limits/quota_kinds.h"
 #include "rpc/rpc_client.h"
 #include "rpc/rpc_server.h"
 
@@ -33,6 +34,8 @@ struct frontend_certificate {
 struct frontend_settings {
     const char *cluster, *node, *hostname;
     struct cq_strings routers;
+    struct cq_strings quota; /* host:port of the quota-service */
+    int64_t quota_shares;
     const char *tls_ca, *tls_cert, *tls_key; /* of the links to the other parts */
     struct cq_maps certificates;             /* struct frontend_certificate: what clients see */
     const char *ticket_keys;
@@ -54,13 +57,14 @@ struct frontend_config {
     struct imap_config imap;
     struct directory_config directory;
     struct auth_config auth;
+    struct quota_limits limits;
     struct rpc_client_limits client;
     struct rpc_server_limits server;
     struct admin_config admin;
     struct cq_log_config log;
 };
 
-#define FRONTEND_CONFIG_PARTS 8
+#define FRONTEND_CONFIG_PARTS 9
 void frontend_config_parts(struct frontend_config *config, struct cq_config_part parts_r[static FRONTEND_CONFIG_PARTS]);
 
 #endif

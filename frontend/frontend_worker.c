@@ -66,17 +66,107 @@ static void prepare_smtp(struct frontend_port *port, struct frontend *frontend)
     };
 }
 
+#define SMTP_REFUSAL "421 4.7.0 Too many connections from your address\r\n"
+
 static const struct {
     const char *name;
     void (*prepare)(struct frontend_port *port, struct frontend *frontend);
     io_accept_fn *accept;
+    const char *refusal; /* instead of a greeting */
 } protocols[LISTEN_PROTOCOL_COUNT] = {
-    [LISTEN_IMAP] = {"imap", prepare_imap, accept_imap},
-    [LISTEN_POP3] = {"pop3", prepare_pop3, accept_pop3},
-    [LISTEN_SMTP] = {"smtp", prepare_smtp, accept_smtp},
-    [LISTEN_SUBMISSION] = {"submission", prepare_smtp, accept_smtp},
-    [LISTEN_LMTP] = {"lmtp", prepare_smtp, accept_smtp},
+    [LISTEN_IMAP] = {"imap", prepare_imap, accept_imap, "* BYE [LIMIT] Too many connections from your address\r\n"},
+    [LISTEN_POP3] = {"pop3", prepare_pop3, accept_pop3, "-ERR [SYS/TEMP] Too many connections from your address\r\n"},
+    [LISTEN_SMTP] = {"smtp", prepare_smtp, accept_smtp, SMTP_REFUSAL},
+    [LISTEN_SUBMISSION] = {"submission", prepare_smtp, accept_smtp, SMTP_REFUSAL},
+    [LISTEN_LMTP] = {"lmtp", prepare_smtp, accept_smtp, NULL},
 };
+
+/* ---- Admission: few enough connections of this address? ---- */
+
+struct newcomer {
+    struct frontend_port *port;
+    struct io_conn *conn;
+};
+
+static void turn_away(struct frontend_port *port, struct io_conn *conn)
+{
+    io_conn_write_cstr(conn, protocols[port->config->protocol].refusal);
+    io_conn_close_free(&conn);
+}
+
+static void admit(void *arg)
+{
+    struct newcomer newcomer = *(struct newcomer *)arg;
+    struct frontend_port *port = newcomer.port;
+    struct quota_client *quota = port->worker->front.quota;
+    const struct io_addr peer = *io_conn_peer(newcomer.conn);
+    struct cq_err err = {0};
+    free(arg);
+    enum cq_rc rc = quota_connection_begin(quota, &peer, &err);
+    bool stopping = port->worker->front.quota == NULL;
+    if (rc == CQ_OK && !stopping && io_conn_is_open(newcomer.conn)) {
+        protocols[port->config->protocol].accept(newcomer.conn, port);
+        return;
+    }
+    if (rc == CQ_OK) /* it, or we, left while we asked */
+        quota_connection_end(quota, &peer);
+    if (rc == CQ_E_RATE || rc == CQ_E_LIMIT)
+        turn_away(port, newcomer.conn);
+    else
+        io_conn_free(&newcomer.conn);
+}
+
+static void on_accept(struct io_conn *conn, void *ctx)
+{
+    struct frontend_port *port = ctx;
+    if (!port->worker->front.quota || port->config->protocol == LISTEN_LMTP) {
+        protocols[port->config->protocol].accept(conn, port);
+        return;
+    }
+    struct newcomer *newcomer = cq_new(struct newcomer);
+    *newcomer = (struct newcomer){port, conn};
+    if (io_fiber_spawn_queued(port->worker->front.loop, admit, newcomer, NULL) == CQ_OK)
+        return;
+    free(newcomer);
+    turn_away(port, conn);
+}
+
+/* ---- Limits ---- */
+
+static enum cq_rc open_quota(struct frontend_worker *worker, struct frontend *frontend, struct cq_err *err)
+{
+    const struct frontend_settings *settings = &frontend->config->frontend;
+    struct rpc_client_config rpc = {
+        .loop = worker->front.loop,
+        .resolver = frontend->resolver,
+        .tls = frontend->link_client,
+        .peer_roles = RPC_ROLE_QUOTA,
+        .hello = &frontend->hello,
+        .limits = frontend->config->client,
+        .eager = true,
+    };
+    rpc.limits.connections = 1; /* counts are told in order */
+    if (settings->quota.count) {
+        rpc.address = settings->quota.items[0];
+        worker->quota_rpc = rpc_client_new(&rpc);
+    }
+    const struct quota_client_config config = {.loop = worker->front.loop,
+                                               .rpc = worker->quota_rpc,
+                                               .limits = &frontend->config->limits,
+                                               .shares = (unsigned)settings->quota_shares};
+    return quota_client_new(&config, &worker->front.quota, err);
+}
+
+/* Questions that wait end before what they ask does. Sessions that still are there are not counted any more. */
+static void close_quota(struct frontend_worker *worker)
+{
+    struct quota_client *quota = worker->front.quota;
+    worker->front.quota = NULL;
+    rpc_client_free(&worker->quota_rpc);
+    for (int i = 0; i < 10; i++)
+        io_loop_turn(worker->front.loop, false);
+    quota_client_free(&quota);
+}
 
 /* ---- Life ---- */
 
@@ -141,15 +231,14 @@ static enum cq_rc open_port(struct frontend_port *port, struct frontend *fronten
     options.proxy_from = port->proxy_from;
     options.proxy_from_count = config->proxy_from.count;
     protocols[config->protocol].prepare(port, frontend);
-    return io_listener_new(port->worker->front.loop, &options, protocols[config->protocol].accept, port,
-                           &port->listener, err);
+    return io_listener_new(port->worker->front.loop, &options, on_accept, port, &port->listener, err);
 }
 
 enum cq_rc frontend_worker_listen(struct frontend_worker *worker, struct frontend *frontend, struct cq_err *err)
 {
     const struct cq_maps *listeners = &frontend->config->frontend.listeners;
     const struct frontend_listener *items = listeners->items;
-    enum cq_rc rc = CQ_OK;
+    enum cq_rc rc = open_quota(worker, frontend, err);
     for (size_t i = 0; rc == CQ_OK && i < listeners->count; i++) {
         struct frontend_port *port = &worker->ports[worker->port_count++];
         *port = (struct frontend_port){.worker = worker, .config = &items[i]};
@@ -188,8 +277,10 @@ void frontend_worker_free(struct frontend_worker **worker_p)
         io_loop_stop(worker->front.loop);
         pthread_join(worker->thread, NULL);
     }
-    for (size_t i = 0; i < worker->port_count; i++) {
+    for (size_t i = 0; i < worker->port_count; i++)
         io_listener_free(&worker->ports[i].listener);
+    close_quota(worker);
+    for (size_t i = 0; i < worker->port_count; i++) {
         imap_service_free(&worker->ports[i].imap);
         free(worker->ports[i].proxy_from);
     }

@@ -9,6 +9,7 @@
 #include "io/io_listener.h"
 #include "mailstore/mailstore_rpc.h"
 #include "pop3/pop3_service.h"
+#include "rpc/rpc_client.h"
 #include "smtp/smtp_service.h"
 
 #define FRONTEND_LISTENERS_MAX 64
@@ -30,6 +31,7 @@ struct frontend_port {
 struct frontend_worker {
     struct front_worker front; /* what sessions see */
     struct mailstore_transport *transport;
+    struct rpc_client *quota_rpc; /* to the quota-service; NULL: there is none */
     struct frontend_port ports[FRONTEND_LISTENERS_MAX];
     size_t port_count;
     pthread_t thread;

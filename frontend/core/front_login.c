@@ -19,19 +19,43 @@ bool front_sasl_plain(struct cq_slice message, struct cq_slice *login_r, struct 
     return authzid.len == 0 || cq_slice_eq(authzid, *login_r);
 }
 
+static const char *reason_of(enum cq_rc rc, const struct auth_identity *identity)
+{
+    if (rc == CQ_E_RATE)
+        return "too_many_failures";
+    return rc == CQ_E_LIMIT ? "too_many_sessions" : auth_reason_name(identity->reason);
+}
+
+/* Few enough failures before, then the password, then room for one more session of the account. */
+static enum cq_rc attempt(struct front_session *session, const struct auth_login *login, struct cq_pool *pool,
+                          struct auth_identity *identity, struct cq_err *err)
+{
+    struct quota_client *quota = session->worker->quota;
+    enum cq_rc rc = quota ? quota_auth_allowed(quota, login->login, &session->addr, NULL, err) : CQ_OK;
+    if (rc != CQ_OK)
+        return rc;
+    rc = auth_verify(session->worker->auth, login, pool, identity, err);
+    if (rc == CQ_E_AUTH && quota)
+        quota_auth_failed(quota, login->login, &session->addr);
+    if (rc == CQ_OK && quota && !session->counted)
+        rc = quota_session_begin(quota, identity->account.id, err);
+    session->counted = session->counted || (rc == CQ_OK && quota);
+    return rc;
+}
+
 enum cq_rc front_login(struct front_session *session, enum dir_service service, const char *mechanism,
                        struct cq_slice login, struct cq_slice password, struct cq_err *err)
 {
     struct cq_pool *pool = cq_pool_new(LOGIN_POOL);
-    const struct auth_login attempt = {.service = service, .login = login, .password = password};
+    const struct auth_login what = {.service = service, .login = login, .password = password};
     struct auth_identity identity = {.reason = AUTH_BACKEND};
-    enum cq_rc rc = auth_verify(session->worker->auth, &attempt, pool, &identity, err);
+    enum cq_rc rc = attempt(session, &what, pool, &identity, err);
     if (rc == CQ_OK)
         front_session_identify(session, &identity, service);
     cq_log(CQ_INFO, rc == CQ_OK ? "auth.succeeded" : "auth.failed", CQ_F_STR("session", session->id),
            CQ_F_STR("protocol", front_protocol_name(session->protocol)), CQ_F_STR("mechanism", mechanism),
            CQ_F_STR("remote_ip", session->peer), CQ_F_SLICE("login", login), CQ_F_ACCOUNT(session->account),
-           CQ_F_STR("reason", auth_reason_name(identity.reason)));
+           CQ_F_STR("reason", reason_of(rc, &identity)));
     cq_pool_free(&pool);
     return rc;
 }

@@ -40,14 +40,21 @@ void front_session_init(struct front_session *session, struct front_worker *work
         .started_us = cq_time_wall_us(),
     };
     front_ulid(session->id);
-    io_addr_format_ip(io_conn_peer(conn), session->peer);
+    session->addr = *io_conn_peer(conn);
+    io_addr_format_ip(&session->addr, session->peer);
     cq_list_init(&session->link);
     cq_list_push_back(&worker->sessions, &session->link);
 }
 
 void front_session_fini(struct front_session *session)
 {
+    struct quota_client *quota = session->worker->quota;
     cq_list_remove(&session->link);
+    if (quota && session->counted)
+        quota_session_end(quota, session->account);
+    if (quota && session->protocol != FRONT_LMTP)
+        quota_connection_end(quota, &session->addr);
+    session->counted = false;
 }
 
 void front_session_identify(struct front_session *session, const struct auth_identity *identity,

@@ -40,17 +40,20 @@ struct front_session {
     enum front_protocol protocol;
     front_end_fn *end;
     char id[FRONT_SESSION_ID_SIZE];
-    char peer[IO_ADDR_TEXT_SIZE]; /* the client's address, without the port */
+    struct io_addr addr;          /* the client's */
+    char peer[IO_ADDR_TEXT_SIZE]; /* the same as text, without the port */
     uint64_t started_us;          /* wall clock */
     uint64_t account, credential; /* 0 before login */
     enum dir_service service;     /* what it logged in for */
+    bool counted;                 /* among the account's sessions */
     char address[DIR_ADDRESS_MAX + 1];
 };
 
-/* Fills the common part and puts it on the worker's list. */
+/* Fills the common part and puts it on the worker's list. With worker->quota, and except for LMTP, the connection was
+ * admitted by quota_connection_begin() before; fini gives it back. */
 void front_session_init(struct front_session *session, struct front_worker *worker, enum front_protocol protocol,
                         struct io_conn *conn, front_end_fn *end);
-/* Takes it off the list. */
+/* Takes it off the list and out of the counts. */
 void front_session_fini(struct front_session *session);
 
 /* After a successful login. */

@@ -7,19 +7,18 @@
 #include "directory/auth.h"
 #include "directory/directory.h"
 #include "io/io_loop.h"
+#include "limits/quota_client.h"
 #include "mailstore/mailstore.h"
-
-struct front_gate;
 
 struct front_worker {
     struct io_loop *loop;
     struct mailstore *mailstore;
     struct directory *directory;
     struct auth *auth;
-    struct front_gate *gate;  /* rates and connection counts (front_gate.h) */
-    struct cq_list sessions;  /* struct front_session */
-    const char *hostname;     /* our name in greetings and trace fields */
-    const char *spool_folder; /* for messages over FRONT_SPOOL_MEMORY */
+    struct quota_client *quota; /* rates and connection counts; NULL: none are kept */
+    struct cq_list sessions;    /* struct front_session */
+    const char *hostname;       /* our name in greetings and trace fields */
+    const char *spool_folder;   /* for messages over FRONT_SPOOL_MEMORY */
 };
 
 #endif

@@ -17,7 +17,7 @@ struct cq_slice {
 /* From a string literal or an array whose last byte is a NUL. */
 #define CQ_SLICE(literal) ((struct cq_slice){(const uint8_t *)(literal), sizeof(literal) - 1})
 /* For printf: printf("%.*s", CQ_SLICE_ARG(s)) */
-#define CQ_SLICE_ARG(s) (int)(s).len, (const char *)(s).data
+#define CQ_SLICE_ARG(s) (int)(s).len, ((s).data ? (const char *)(s).data : "")
 
 static inline struct cq_slice cq_slice_of(const void *data, size_t len)
 {

@@ -279,7 +279,7 @@ static enum cq_rc execute(struct connection *c, sqlite3_stmt *stmt)
 /* A statement with up to three numbers. */
 static enum cq_rc execute_ints(struct connection *c, enum statement which, size_t count, const uint64_t *values)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, which, &stmt);
     for (size_t i = 0; i < count && rc == CQ_OK; i++)
         bind_int(stmt, (int)i + 1, values[i]);
@@ -298,7 +298,7 @@ static enum cq_rc execute_plain(struct connection *c, enum statement which)
 static enum cq_rc execute_address(struct connection *c, enum statement which, uint64_t domain_id, struct cq_slice local,
                                   uint64_t account_id)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, which, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -431,7 +431,7 @@ static void read_domain(sqlite3_stmt *stmt, struct cq_pool *pool, struct dir_dom
 static enum cq_rc work_domain_get(struct connection *c, void *arg)
 {
     struct args *a = arg;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_DOMAIN_GET, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -453,7 +453,7 @@ static enum cq_rc domain_get(struct dir_backend *self, struct cq_slice name, str
 static enum cq_rc work_domain_list(struct connection *c, void *arg)
 {
     struct args *a = arg;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_DOMAIN_LIST, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -485,7 +485,7 @@ static enum cq_rc touch_domain(struct connection *c, uint64_t domain_id)
 static enum cq_rc work_domain_add(struct connection *c, void *arg)
 {
     struct args *a = arg;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_DOMAIN_ADD, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -542,7 +542,7 @@ static enum cq_rc domain_remove(struct dir_backend *self, uint64_t domain_id, st
 static enum cq_rc work_first_account(struct connection *c, void *arg)
 {
     struct args *a = arg;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, a->id ? S_FIRST_OF_DOMAIN : S_FIRST_OF_ALL, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -580,7 +580,7 @@ static enum cq_rc read_targets(struct connection *c, uint64_t domain_id, struct 
                                struct dir_address_row *row)
 {
     struct rows ids = {.pool = pool, .size = sizeof(uint64_t)};
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_TARGETS_GET, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -604,7 +604,7 @@ static enum cq_rc read_address(struct connection *c, sqlite3_stmt *stmt, struct 
 static enum cq_rc work_address_get(struct connection *c, void *arg)
 {
     struct args *a = arg;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_ADDRESS_GET, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -636,7 +636,7 @@ static enum cq_rc ensure_alias(struct connection *c, const struct args *a)
     else if (rc == CQ_OK && row.target_count >= DIR_TARGETS_MAX)
         rc = CQ_FAIL(c->err, CQ_E_LIMIT, "an alias has at most %d accounts", DIR_TARGETS_MAX);
     else if (rc == CQ_E_NOT_FOUND) {
-        sqlite3_stmt *stmt;
+        sqlite3_stmt *stmt = NULL;
         rc = prepare(c, S_ADDRESS_ADD, &stmt);
         if (rc == CQ_OK) {
             bind_int(stmt, 1, a->id);
@@ -704,7 +704,7 @@ static enum cq_rc target_remove(struct dir_backend *self, uint64_t domain_id, st
 static enum cq_rc work_address_list(struct connection *c, void *arg)
 {
     struct args *a = arg;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, a->id ? S_ADDRESS_OF_ACCOUNT : S_ADDRESS_OF_DOMAIN, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -757,7 +757,7 @@ static enum cq_rc read_account(struct connection *c, sqlite3_stmt *stmt, struct 
 static enum cq_rc work_account_get(struct connection *c, void *arg)
 {
     struct args *a = arg;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_ACCOUNT_GET, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -778,7 +778,7 @@ static enum cq_rc account_get(struct dir_backend *self, uint64_t id, struct cq_p
 
 static enum cq_rc account_exists(struct connection *c, uint64_t id)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_ACCOUNT_EXISTS, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -790,7 +790,7 @@ static enum cq_rc account_exists(struct connection *c, uint64_t id)
 
 static enum cq_rc insert_account(struct connection *c, const struct dir_account_row *row)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_ACCOUNT_ADD, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -810,7 +810,7 @@ static enum cq_rc insert_account(struct connection *c, const struct dir_account_
 static enum cq_rc work_account_add(struct connection *c, void *arg)
 {
     const struct dir_account_row *row = ((struct args *)arg)->in;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     uint64_t version;
     enum cq_rc rc = account_exists(c, row->id);
     if (rc != CQ_E_NOT_FOUND)
@@ -853,7 +853,7 @@ static enum cq_rc work_account_update(struct connection *c, void *arg)
     struct args *a = arg;
     const struct dir_account_update *update = a->in;
     struct dir_account now;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     uint64_t version;
     enum cq_rc rc = look_at(c, a->id, &now);
     if (rc == CQ_OK && update->expected_version && update->expected_version != now.version)
@@ -885,7 +885,7 @@ static enum cq_rc work_account_set_state(struct connection *c, void *arg)
 {
     struct args *a = arg;
     struct dir_account now;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     uint64_t version;
     enum cq_rc rc = look_at(c, a->id, &now);
     if (rc != CQ_OK || now.state == a->to)
@@ -935,7 +935,7 @@ static enum cq_rc account_remove(struct dir_backend *self, uint64_t id, struct c
 static enum cq_rc list_range(struct connection *c, struct args *a, int64_t low, int64_t high)
 {
     const struct dir_account_query *query = a->in;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_ACCOUNT_LIST, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -1004,7 +1004,7 @@ static void read_credential(sqlite3_stmt *stmt, struct cq_pool *pool, struct dir
 static enum cq_rc work_credential_list(struct connection *c, void *arg)
 {
     struct args *a = arg;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_CREDENTIAL_LIST, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -1028,7 +1028,7 @@ static enum cq_rc credential_list(struct dir_backend *self, uint64_t account_id,
 /* Makes room: the old password goes, one more app password must be allowed. */
 static enum cq_rc prepare_room(struct connection *c, const struct dir_credential *row)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     if (row->kind == DIR_PASSWORD)
         return EXECUTE(c, S_PASSWORD_REMOVE, row->account_id);
     enum cq_rc rc = prepare(c, S_CREDENTIAL_COUNT, &stmt);
@@ -1044,7 +1044,7 @@ static enum cq_rc prepare_room(struct connection *c, const struct dir_credential
 
 static enum cq_rc insert_credential(struct connection *c, const struct dir_credential *row, uint64_t now_us)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_CREDENTIAL_ADD, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -1092,7 +1092,7 @@ struct credential_facts {
 
 static enum cq_rc look_at_credential(struct connection *c, uint64_t id, struct credential_facts *facts)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_CREDENTIAL_GET, &stmt);
     if (rc != CQ_OK)
         return rc;
@@ -1108,7 +1108,7 @@ static enum cq_rc work_credential_rehash(struct connection *c, void *arg)
 {
     struct args *a = arg;
     struct credential_facts facts;
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = look_at_credential(c, a->id, &facts);
     if (rc == CQ_OK && facts.version != a->number)
         rc = CQ_FAIL(c->err, CQ_E_CONFLICT, "the credential has changed meanwhile");
@@ -1164,7 +1164,7 @@ static enum cq_rc credential_remove(struct dir_backend *self, uint64_t account_i
 /* Inside of a read transaction: bounds and lines are of one moment. */
 static enum cq_rc read_changes(struct connection *c, struct args *a)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = prepare(c, S_CHANGE_BOUNDS, &stmt);
     if (rc == CQ_OK)
         rc = step(c, stmt);

@@ -98,7 +98,7 @@ static void checksum(int number, char out[static CQ_HEX64_SIZE])
 /* Compares what was applied with what we have; *applied_r is the highest number. */
 static enum cq_rc check_applied(sqlite3 *db, int *applied_r, struct cq_err *err)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     enum cq_rc rc = CQ_OK;
     int step;
     *applied_r = 0;

@@ -120,7 +120,8 @@ void cq_args_help(struct cq_buf *out, const char *program, const char *usage, co
 
 static void print_out(const struct cq_buf *text)
 {
-    fwrite(text->data, 1, text->len, stdout);
+    if (text->len)
+        fwrite(text->data, 1, text->len, stdout);
     fflush(stdout);
 }
 

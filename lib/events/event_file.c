@@ -183,7 +183,7 @@ static const char *const sync_names[] = {"batch", "never", NULL};
 
 static const struct cq_setting rows[] = {
     CQ_SET_PATH(struct event_file_config, path, "events.file.path", "",
-                "File that events are appended to, one JSON object a line. Empty: events stay in the outbox."),
+                "File that events are appended to, one JSON object a line. Empty: events are discarded, and counted."),
     CQ_SET_SIZE(struct event_file_config, max_size, "events.file.max_size", "64MiB", "4KiB", "1TiB",
                 "Size at which the file is renamed to .1 (and .1 to .2, and so on) and a new one begun."),
     CQ_SET_INT(struct event_file_config, keep, "events.file.keep", "10", 0, 1000, "files",

@@ -11,7 +11,7 @@
 enum event_file_sync { EVENT_FILE_SYNC_BATCH, EVENT_FILE_SYNC_NEVER };
 
 struct event_file_config {
-    const char *path; /* "": no events are published (they wait in the outbox) */
+    const char *path; /* "": there is no file */
     uint64_t max_size;
     int64_t keep;
     int sync; /* enum event_file_sync */

@@ -7,7 +7,7 @@
 #include "base/cq_pool.h"
 #include "base/cq_time.h"
 #include "node/call_codec.h"
-#include "node/call_entry.h"
+#include "node/group_proposal.h"
 #include "node/node.h"
 #include "node/topology_keeper.h"
 #include "proto/mail.pb-c.h"
@@ -21,23 +21,13 @@ static const struct cq_metric rows[M_ROWS] = {
 };
 struct cq_metrics background_metrics = CQ_METRICS_OF(rows);
 
-/* A command of ours for a group, on its way. */
-struct proposal {
-    struct raft_request base;
-    struct background *background;
-    struct work *work;
-    void (*after)(struct work *work, enum cq_rc rc, struct cq_slice reply); /* on the control loop */
-    enum cq_rc rc;
-    uint8_t *reply;
-    size_t reply_len;
-};
-
 /* What is done for one group; the control loop's. */
 struct work {
     struct background *background;
     struct group *group;
     bool owning, reclaiming, sweeping; /* under way */
     uint64_t owned_term, owned_epoch;  /* the leader has told its group the slots of this map */
+    uint64_t handed_at_us;             /* leadership was offered to the preferred replica */
     uint64_t swept_index;
     uint64_t swept_at_us;
     struct apply_call due; /* asks the machine whether there is anything to reclaim */
@@ -48,6 +38,7 @@ struct background {
     struct node *node;
     struct io_timer timer;
     bool stopped;
+    unsigned handed; /* leaderships given away in this look */
     struct work *works[GROUPS_MAX];
 };
 
@@ -56,51 +47,12 @@ static struct node *node_of(const struct work *w)
     return w->background->node;
 }
 
-/* ---- Proposals ---- */
-
-static void on_proposal_done(struct io_loop *loop, void *arg)
-{
-    (void)loop;
-    struct proposal *p = arg;
-    p->after(p->work, p->rc, cq_slice_of(p->reply, p->reply_len));
-    raft_request_fini(&p->base);
-    free(p->reply);
-    free(p);
-}
-
-static void proposal_done(struct raft_request *base, enum cq_rc rc, bool not_run, const struct machine_outcome *outcome)
-{
-    (void)not_run;
-    struct proposal *p = cq_containerof(base, struct proposal, base);
-    p->rc = rc;
-    if (outcome) {
-        group_saw_time(base->group, outcome->entry_time);
-        p->reply = cq_memdup(outcome->answer.data, outcome->answer.len);
-        p->reply_len = outcome->answer.len;
-    }
-    io_loop_post(p->background->node->control, on_proposal_done, p);
-}
-
-static void propose(struct work *w, uint32_t method, const ProtobufCMessage *message,
-                    void (*after)(struct work *work, enum cq_rc rc, struct cq_slice reply))
-{
-    struct proposal *p = cq_new(struct proposal);
-    struct cq_pool *pool = cq_pool_new(4096);
-    p->background = w->background;
-    p->work = w;
-    p->after = after;
-    p->base.group = w->group;
-    p->base.done = proposal_done;
-    call_entry_internal(method, group_entry_time(w->group, cq_time_wall_us()), message_pack(message, pool), &p->base);
-    cq_pool_free(&pool);
-    raft_thread_propose(node_of(w)->raft, &p->base);
-}
-
 /* ---- The slots that a group owns, told by its leader ---- */
 
-static void own_after(struct work *w, enum cq_rc rc, struct cq_slice reply)
+static void own_after(void *arg, enum cq_rc rc, struct cq_slice reply)
 {
     (void)reply;
+    struct work *w = arg;
     w->owning = false;
     if (rc != CQ_OK && rc != CQ_E_CONFLICT) /* conflict: it knows a later map */
         w->owned_epoch = 0;
@@ -128,8 +80,30 @@ static void own_slots(struct work *w, const struct topology *t)
     w->owning = true;
     w->owned_term = term;
     w->owned_epoch = t->epoch;
-    propose(w, CHASQUI__MAIL__METHOD__OWN_SLOTS, &message.base, own_after);
+    group_propose(node_of(w), w->group, CHASQUI__MAIL__METHOD__OWN_SLOTS, &message.base, own_after, w);
     cq_pool_free(&pool);
+}
+
+/* ---- Leadership where the map wants it ---- */
+
+/* To the preferred replica, when its node has been connected for a while. While the hand-over lasts proposals wait. */
+static void prefer_leader(struct work *w, const struct topology *t)
+{
+    const struct topology_shard *shard = topology_shard(t, w->group->record.group);
+    if (!shard || !shard->preferred || shard->preferred == w->group->record.replica)
+        return;
+    const struct topology_replica *wanted = topology_replica(shard, shard->preferred);
+    uint64_t now = cq_time_mono_us();
+    if (!wanted || !wanted->voter || now - w->handed_at_us < PREFER_EVERY_S * CQ_US_PER_S)
+        return;
+    uint64_t since = node_peer_since(node_of(w), t->nodes[wanted->node].uuid);
+    if (since == 0 || now - since < PREFER_AFTER_S * CQ_US_PER_S || w->background->handed >= PREFER_AT_ONCE)
+        return;
+    struct raft_node to;
+    memcpy(to.uuid, t->nodes[wanted->node].uuid, sizeof to.uuid);
+    w->handed_at_us = now;
+    w->background->handed++;
+    raft_thread_transfer(node_of(w)->raft, w->group, &to);
 }
 
 /* ---- Reclaiming ---- */
@@ -137,8 +111,9 @@ static void own_slots(struct work *w, const struct topology *t)
 static void reclaim(struct work *w);
 
 /* Is there more? Then at once. */
-static void reclaim_after(struct work *w, enum cq_rc rc, struct cq_slice reply)
+static void reclaim_after(void *arg, enum cq_rc rc, struct cq_slice reply)
 {
+    struct work *w = arg;
     struct cq_pool *pool = cq_pool_new(512);
     struct cq_slice body;
     bool more = false;
@@ -160,7 +135,7 @@ static void reclaim(struct work *w)
     Chasqui__Mail__Reclaim message = CHASQUI__MAIL__RECLAIM__INIT;
     message.max_effects = RECLAIM_EFFECTS;
     w->reclaiming = true;
-    propose(w, CHASQUI__MAIL__METHOD__RECLAIM, &message.base, reclaim_after);
+    group_propose(node_of(w), w->group, CHASQUI__MAIL__METHOD__RECLAIM, &message.base, reclaim_after, w);
 }
 
 static void on_due(struct io_loop *loop, void *arg)
@@ -305,13 +280,16 @@ static void look(struct background *b)
     if (b->stopped)
         return;
     const struct topology *t = topology_keeper_get(b->node->keeper);
+    b->handed = 0;
     for (uint32_t id = 1; id < GROUPS_MAX; id++) { /* the system shard has nothing of these */
         struct group *group = groups_find(&b->node->groups, id);
         if (!group || atomic_load(&group->failed))
             continue;
         struct work *w = work_of(b, group);
-        if (group_leads(group) && t)
+        if (group_leads(group) && t) {
             own_slots(w, t);
+            prefer_leader(w, t);
+        }
         if (group_leads(group))
             ask_due(w);
         sweep(w);

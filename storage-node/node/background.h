@@ -1,4 +1,5 @@
-/* Work that nobody asked for: what a leader does for its group (the slots it owns, reclaiming), and what every replica
+/* Work that nobody asked for: what a leader does for its group (the slots it owns, reclaiming, giving the
+ * leadership to the replica that the map prefers), and what every replica
  * does for itself (removing the chunks of dead bodies). Driven from the control loop. */
 #ifndef BACKGROUND_H
 #define BACKGROUND_H
@@ -10,6 +11,9 @@ struct node;
 struct background;
 
 #define BACKGROUND_TICK_MS 1000
+#define PREFER_AFTER_S 5     /* a node that is connected for so long may get its leaderships back, */
+#define PREFER_EVERY_S 15    /* each offered so often */
+#define PREFER_AT_ONCE 4     /* and so many in one tick */
 #define RECLAIM_EFFECTS 1000 /* of one RECLAIM entry */
 #define SWEEP_CHUNKS 1000    /* of one batch of removals */
 #define SWEEP_EVERY_S 30     /* between two sweeps of a group whose log did not move */

@@ -17,6 +17,7 @@
 #include "io/io_watch.h"
 #include "node/background.h"
 #include "node/node_private.h"
+#include "node/outbox_relay.h"
 #include "node/topology_keeper.h"
 #include "node/watch.h"
 
@@ -103,14 +104,44 @@ static void on_trimmed(void *ctx, struct group *group)
     background_trimmed(node->background, group);
 }
 
+static struct node_peer *find_peer(struct node *node, const struct raft_node *peer)
+{
+    for (size_t i = 0; i < node->peers_up_count; i++)
+        if (raft_node_eq(&node->peers_up[i].node, peer))
+            return &node->peers_up[i];
+    return NULL;
+}
+
+uint64_t node_peer_since(struct node *node, const uint8_t uuid[static 16])
+{
+    struct raft_node peer;
+    memcpy(peer.uuid, uuid, sizeof peer.uuid);
+    pthread_mutex_lock(&node->lock);
+    const struct node_peer *found = find_peer(node, &peer);
+    uint64_t since = found ? found->since_us : 0;
+    pthread_mutex_unlock(&node->lock);
+    return since;
+}
+
 static void on_peer_up(void *ctx, const struct raft_node *peer)
 {
-    raft_thread_peer_up(((struct node *)ctx)->raft, peer);
+    struct node *node = ctx;
+    pthread_mutex_lock(&node->lock);
+    if (!find_peer(node, peer) && node->peers_up_count < NODE_PEERS_MAX)
+        node->peers_up[node->peers_up_count++] = (struct node_peer){*peer, cq_time_mono_us()};
+    pthread_mutex_unlock(&node->lock);
+    raft_thread_peer_up(node->raft, peer);
 }
 
 static void on_peer_gone(void *ctx, const struct raft_node *peer, bool planned)
 {
-    raft_thread_peer_gone(((struct node *)ctx)->raft, peer, planned);
+    struct node *node = ctx;
+    pthread_mutex_lock(&node->lock);
+    struct node_peer *found = find_peer(node, peer);
+    if (found)
+        *found = node->peers_up[--node->peers_up_count];
+    pthread_mutex_unlock(&node->lock);
+    raft_thread_peer_gone(node->raft, peer, planned);
 }
 
 /* ---- Readiness ---- */
@@ -165,6 +196,9 @@ const char *node_address(const struct node *node)
 
 static void fill_hello(struct node *node)
 {
+    struct raft_node self;
+    memcpy(self.uuid, node->dir.node, sizeof self.uuid);
+    raft_node_text(&self, node->text);
     RPC_HELLO_SET(node->hello.cluster, node->dir.cluster);
     RPC_HELLO_SET(node->hello.program, "chasqui-storage-node");
     RPC_HELLO_SET(node->hello.version, CHASQUI_VERSION);
@@ -288,13 +322,28 @@ static enum cq_rc start_admin(struct node *node, struct cq_err *err)
     return admin_http_start(node->admin, err);
 }
 
+static enum cq_rc start_relay(struct node *node, struct cq_err *err)
+{
+    const struct node_config *c = node->config;
+    struct event_sink *sink = NULL;
+    if (c->events.path[0]) {
+        enum cq_rc rc = event_file_open(&c->events, &sink, err);
+        if (rc != CQ_OK)
+            return rc;
+    }
+    node->relay = outbox_relay_new(node, sink,
+                                   &(struct event_source){.cluster = node->dir.cluster,
+                                                          .node = node->text,
+                                                          .dc = c->node.dc,
+                                                          .version = CHASQUI_VERSION,
+                                                          .type_prefix = c->node.event_prefix,
+                                                          .pii = (enum event_pii)c->node.event_pii});
+    return CQ_OK;
+}
+
 static void log_start(const struct node *node)
 {
-    char text[RAFT_NODE_TEXT_SIZE];
-    struct raft_node self;
-    memcpy(self.uuid, node->dir.node, sizeof self.uuid);
-    raft_node_text(&self, text);
-    cq_log(CQ_INFO, node->dir.created ? "node.created" : "node.opened", CQ_F_STR("id", text),
+    cq_log(CQ_INFO, node->dir.created ? "node.created" : "node.opened", CQ_F_STR("id", node->text),
            CQ_F_STR("cluster", node->dir.cluster), CQ_F_U64("boot", node->dir.boot), CQ_F_STR("data", node->dir.path),
            CQ_F_STR("address", node_address(node)), CQ_F_STR("dc", node->config->node.dc),
            CQ_F_STR("version", CHASQUI_VERSION));
@@ -311,12 +360,15 @@ static enum cq_rc start_steps(struct node *node, struct cq_err *err)
     fill_hello(node);
     log_start(node);
     make_threads(node);
-    rc = node_groups_load(node, err);
+    rc = start_relay(node, err);
+    if (rc == CQ_OK)
+        rc = node_groups_load(node, err);
     if (rc != CQ_OK)
         return rc;
     io_loop_post(raft_thread_loop(node->raft), start_peers, node);
     raft_thread_start(node->raft);
     background_start(node->background);
+    outbox_relay_start(node->relay);
     topology_keeper_start(node->keeper);
     rc = start_workers(node, err);
     return rc == CQ_OK ? start_admin(node, err) : rc;
@@ -327,6 +379,7 @@ enum cq_rc node_start(const struct node_config *config, struct node **node_r, st
     struct node *node = cq_new(struct node);
     node->config = config;
     node->dir.lock_fd = -1;
+    pthread_mutex_init(&node->lock, NULL);
     enum cq_rc rc = start_steps(node, err);
     if (rc != CQ_OK) {
         node_free(&node);
@@ -391,6 +444,7 @@ static void begin_stop(struct stop *stop, const char *why)
         return;
     cq_log(CQ_INFO, "node.stopping", CQ_F_STR("why", why));
     background_stop(node->background);
+    outbox_relay_stop(node->relay);
     topology_keeper_stop(node->keeper);
     stop->hand_over_until_us = io_loop_deadline(node->control, HAND_OVER_MS);
     stop->deadline_us = io_loop_now_us(node->control) + node->config->node.stop_timeout_us;
@@ -421,6 +475,7 @@ static void on_reload(struct io_loop *loop, int signum, void *arg)
     struct node *node = arg;
     io_tls_reload(node->server_tls, true, NULL, NULL);
     io_tls_reload(node->client_tls, true, NULL, NULL);
+    outbox_relay_reopen(node->relay);
 }
 
 void node_run(struct node *node)
@@ -482,6 +537,8 @@ static void stop_threads(struct node *node)
     raft_thread_stop(node->raft);
     close_groups(node);
     io_pool_free(&node->read_pool);
+    if (node->relay)
+        outbox_relay_join(node->relay);
     writer_free(&node->writer);
     apply_free(&node->apply);
     raft_thread_free(&node->raft);
@@ -490,6 +547,7 @@ static void stop_threads(struct node *node)
     for (unsigned i = 0; i < node->worker_count; i++)
         worker_free(&node->workers[i]);
     background_free(&node->background);
+    outbox_relay_free(&node->relay);
     topology_keeper_free(&node->keeper);
     free_groups(node);
 }
@@ -503,6 +561,8 @@ void node_free(struct node **node_p)
     admin_http_free(&node->admin);
     if (node->control) {
         background_stop(node->background);
+        if (node->relay)
+            outbox_relay_stop(node->relay);
         topology_keeper_stop(node->keeper);
         stop_threads(node);
     }
@@ -511,6 +571,7 @@ void node_free(struct node **node_p)
     data_dir_close(&node->dir);
     io_tls_free(&node->server_tls);
     io_tls_free(&node->client_tls);
+    pthread_mutex_destroy(&node->lock);
     free(node);
     *node_p = NULL;
 }
@@ -524,6 +585,7 @@ void node_metrics_register(void)
     cq_metrics_register(&peers_metrics);
     cq_metrics_register(&watch_metrics);
     cq_metrics_register(&background_metrics);
+    cq_metrics_register(&outbox_relay_metrics);
     cq_metrics_register(&rpc_client_metrics);
     worker_metrics_register();
 }

@@ -17,14 +17,23 @@
 #include "node/writer.h"
 
 #define NODE_WORKERS_MAX 64
+#define NODE_PEERS_MAX 1024
 
 struct topology_keeper;
 struct background;
+struct outbox_relay;
+
+/* Another node that is connected. */
+struct node_peer {
+    struct raft_node node;
+    uint64_t since_us;
+};
 
 struct node {
     const struct node_config *config;
     struct data_dir dir;
-    struct rpc_hello hello; /* ours; fixed after the start */
+    struct rpc_hello hello;         /* ours; fixed after the start */
+    char text[RAFT_NODE_TEXT_SIZE]; /* our UUID */
     struct io_tls *server_tls, *client_tls;
     struct writer *writer;
     struct apply *apply;
@@ -38,7 +47,11 @@ struct node {
     struct io_loop *control; /* the main thread's loop: signals, topology, background work, the stop */
     struct topology_keeper *keeper;
     struct background *background;
+    struct outbox_relay *relay;
     struct admin_http *admin;
+    pthread_mutex_t lock;
+    struct node_peer peers_up[NODE_PEERS_MAX]; /* under lock */
+    size_t peers_up_count;
     _Atomic bool stopping;
     _Atomic bool opening[GROUPS_MAX]; /* who sets it makes the group's replica */
 };
@@ -65,6 +78,9 @@ struct node_group_spec {
 struct Chasqui__System__Node;
 struct Chasqui__System__Labels;
 enum cq_rc node_group_open(struct node *node, const struct node_group_spec *spec, struct cq_err *err);
+
+/* Since when (monotonic us) the node is connected; 0: it is not. Any thread. */
+uint64_t node_peer_since(struct node *node, const uint8_t uuid[static 16]);
 
 /* Dials an address from now on (peers.h). Any thread. */
 void node_dial(struct node *node, const char *address);

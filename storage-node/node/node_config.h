@@ -23,6 +23,8 @@ struct node_settings {
     uint64_t election_us, heartbeat_us;
     uint64_t window, window_max, cache, pending;
     int64_t trim_entries;
+    const char *event_prefix;
+    int event_pii; /* enum event_pii */
 };
 
 struct node_config {

@@ -1,0 +1,331 @@
+#include "node/outbox_relay.h"
+
+#include <stdlib.h>
+
+#include "base/cq_log.h"
+#include "base/cq_mem.h"
+#include "base/cq_time.h"
+#include "node/group_proposal.h"
+#include "node/node.h"
+#include "proto/mail.pb-c.h"
+#include "state/mail_machine.h"
+
+#define QUEUE_MAX 8192 /* batches that wait for the thread: at most one a group */
+
+static const char *const topic_labels[EVENT_STREAM_COUNT] = {"mail.inbound", "mail.delivery", "mail.mailbox",
+                                                             "mail.limits"};
+static const char *const results[] = {"acknowledged", "failed"};
+static const char *const reasons[] = {"no_sink", "malformed"};
+enum { R_ACKNOWLEDGED, R_FAILED };
+enum { D_NO_SINK, D_MALFORMED };
+enum { M_PRODUCED, M_DROPPED, M_ROWS };
+static const struct cq_metric rows[M_ROWS] = {
+    [M_PRODUCED] = CQ_COUNTER("chasqui_events_produced_total", "Events given to the sink",
+                              CQ_LABEL("topic", topic_labels), CQ_LABEL("result", results)),
+    [M_DROPPED] =
+        CQ_COUNTER("chasqui_events_dropped_total", "Events that were never published", CQ_LABEL("reason", reasons)),
+};
+struct cq_metrics outbox_relay_metrics = CQ_METRICS_OF(rows);
+
+/* An event between the machine and the sink. */
+struct pending {
+    struct outbox_position position;
+    struct cq_slice bytes; /* in the batch's pool */
+};
+
+/* What was read from a shard at once. The apply thread fills it, the relay's thread publishes it. */
+struct batch {
+    struct apply_call call;
+    struct relay_shard *shard;
+    struct cq_pool *pool;
+    struct outbox_position after;
+    bool from_cursor; /* a new term: where the cursor stands */
+    struct pending events[RELAY_BATCH_EVENTS];
+    size_t count;
+    size_t acknowledged; /* from the front */
+    bool more;
+    enum cq_rc rc;
+};
+
+/* One shard that this node leads; the control loop's. */
+struct relay_shard {
+    struct outbox_relay *relay;
+    struct group *group;
+    bool busy, advancing;
+    uint64_t term;                    /* in which `published` was learnt */
+    struct outbox_position published; /* acknowledged by the sink */
+    struct outbox_position advanced;  /* proposed as the cursor */
+    size_t since_advance;
+    uint64_t advanced_at_us, retry_at_us;
+};
+
+struct outbox_relay {
+    struct node *node;
+    struct event_sink *sink; /* its thread's */
+    struct event_source source;
+    struct io_pool *thread; /* a pool of one */
+    struct io_timer timer;
+    bool stopped;
+    struct batch *current; /* the thread's: whose events are acknowledged now */
+    struct relay_shard *shards[GROUPS_MAX];
+};
+
+static int position_cmp(struct outbox_position a, struct outbox_position b)
+{
+    if (a.index != b.index)
+        return a.index < b.index ? -1 : 1;
+    return a.sub_index < b.sub_index ? -1 : a.sub_index > b.sub_index;
+}
+
+/* ---- The relay's thread ---- */
+
+static void on_published(struct io_loop *loop, void *arg);
+
+static void on_acknowledged(void *ctx, uint64_t ticket)
+{
+    struct outbox_relay *r = ctx;
+    r->current->acknowledged = ticket + 1;
+}
+
+/* One event to the sink; a malformed one is counted and passed over, or it would stop the shard's relay for ever. */
+static enum cq_rc publish_one(struct outbox_relay *r, struct batch *b, size_t n, struct cq_err *err)
+{
+    const struct event_place place = {.shard = b->shard->group->record.group,
+                                      .index = b->events[n].position.index,
+                                      .sub_index = b->events[n].position.sub_index};
+    struct event_record record;
+    const struct event_row *row = NULL;
+    enum cq_rc rc = event_encode(&r->source, &place, b->events[n].bytes, b->pool, &record, &row, err);
+    if (rc != CQ_OK) {
+        cq_log(CQ_ERROR, "event.malformed", CQ_F_ERR(err));
+        cq_metric_add(&outbox_relay_metrics, M_DROPPED, 1, D_MALFORMED);
+        return CQ_OK;
+    }
+    record.ticket = n;
+    rc = event_sink_publish(r->sink, &record, err);
+    if (rc == CQ_E_OVERLOADED && (rc = event_sink_poll(r->sink, err)) == CQ_OK)
+        rc = event_sink_publish(r->sink, &record, err);
+    cq_metric_add(&outbox_relay_metrics, M_PRODUCED, 1, row ? row->stream : EVENT_MAILBOX,
+                  rc == CQ_OK ? R_ACKNOWLEDGED : R_FAILED);
+    return rc;
+}
+
+static void publish(void *arg)
+{
+    struct batch *b = arg;
+    struct outbox_relay *r = b->shard->relay;
+    struct cq_err err = {0};
+    r->current = b;
+    b->rc = CQ_OK;
+    if (!r->sink) {
+        b->acknowledged = b->count;
+        cq_metric_add(&outbox_relay_metrics, M_DROPPED, b->count, D_NO_SINK);
+    }
+    for (size_t i = 0; r->sink && i < b->count && b->rc == CQ_OK; i++)
+        b->rc = publish_one(r, b, i, &err);
+    if (r->sink && b->rc == CQ_OK)
+        b->rc = event_sink_poll(r->sink, &err);
+    if (r->sink && b->rc == CQ_OK)
+        b->acknowledged = b->count; /* those that were passed over too */
+    if (b->rc != CQ_OK)
+        cq_log_limited(1, CQ_ERROR, "events.not_published", CQ_F_U64("shard", b->shard->group->record.group),
+                       CQ_F_ERR(&err));
+    io_loop_post(r->node->control, on_published, b);
+}
+
+/* ---- The apply thread: reading ---- */
+
+static void on_read(struct io_loop *loop, void *arg);
+
+static void read_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc)
+{
+    (void)group;
+    struct batch *b = cq_containerof(call, struct batch, call);
+    size_t bytes = 0;
+    if (rc == CQ_OK && b->from_cursor)
+        b->after = mail_machine_outbox_cursor(machine);
+    struct outbox_position at = b->after;
+    while (rc == CQ_OK && b->count < RELAY_BATCH_EVENTS && bytes < RELAY_BATCH_BYTES) {
+        struct pending *e = &b->events[b->count];
+        struct cq_err err = {0};
+        rc = mail_machine_outbox_next(machine, at, b->pool, &e->position, &e->bytes, &err);
+        if (rc != CQ_OK)
+            break;
+        at = e->position;
+        bytes += e->bytes.len;
+        b->count++;
+    }
+    b->more = rc == CQ_OK;
+    b->rc = rc == CQ_E_EOF ? CQ_OK : rc;
+    io_loop_post(b->shard->relay->node->control, on_read, b);
+}
+
+/* ---- The control loop ---- */
+
+static void batch_end(struct batch *b)
+{
+    b->shard->busy = false;
+    cq_pool_free(&b->pool);
+    free(b);
+}
+
+static void fetch(struct relay_shard *s)
+{
+    struct batch *b = cq_new(struct batch);
+    uint64_t term = atomic_load(&s->group->term);
+    b->shard = s;
+    b->pool = cq_pool_new(16384);
+    b->from_cursor = term != s->term;
+    b->after = s->published;
+    b->call.run = read_run;
+    s->term = term;
+    s->busy = true;
+    apply_call(s->group->apply, &b->call);
+}
+
+static void on_read(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    struct batch *b = arg;
+    struct relay_shard *s = b->shard;
+    if (b->from_cursor)
+        s->published = s->advanced = b->after;
+    if (b->rc != CQ_OK || b->count == 0 || s->relay->stopped || io_pool_submit(s->relay->thread, publish, b) != CQ_OK)
+        batch_end(b);
+}
+
+static void advance_after(void *arg, enum cq_rc rc, struct cq_slice reply)
+{
+    (void)reply;
+    struct relay_shard *s = arg;
+    s->advancing = false;
+    if (rc != CQ_OK)
+        s->term = 0; /* begin again where the cursor stands */
+}
+
+static void advance_if_due(struct relay_shard *s)
+{
+    uint64_t now = cq_time_mono_us();
+    bool due = s->since_advance >= RELAY_ADVANCE_EVENTS || now - s->advanced_at_us >= RELAY_ADVANCE_MS * UINT64_C(1000);
+    if (s->advancing || !due || position_cmp(s->published, s->advanced) <= 0)
+        return;
+    Chasqui__Mail__OutboxAdvance message = CHASQUI__MAIL__OUTBOX_ADVANCE__INIT;
+    message.to_index = s->published.index;
+    message.to_sub_index = s->published.sub_index;
+    s->advancing = true;
+    s->advanced = s->published;
+    s->advanced_at_us = now;
+    s->since_advance = 0;
+    group_propose(s->relay->node, s->group, CHASQUI__MAIL__METHOD__OUTBOX_ADVANCE, &message.base, advance_after, s);
+}
+
+static bool leads(const struct relay_shard *s)
+{
+    return group_leads(s->group) && !atomic_load(&s->group->failed);
+}
+
+static void on_published(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    struct batch *b = arg;
+    struct relay_shard *s = b->shard;
+    bool more = b->more && b->rc == CQ_OK;
+    if (b->acknowledged) {
+        s->published = b->events[b->acknowledged - 1].position;
+        s->since_advance += b->acknowledged;
+    }
+    if (b->rc != CQ_OK)
+        s->retry_at_us = cq_time_mono_us() + CQ_US_PER_S;
+    batch_end(b);
+    if (s->relay->stopped || !leads(s))
+        return;
+    advance_if_due(s);
+    if (more)
+        fetch(s);
+}
+
+static struct relay_shard *shard_of(struct outbox_relay *r, struct group *group)
+{
+    uint32_t id = group->record.group;
+    if (!r->shards[id]) {
+        r->shards[id] = cq_new(struct relay_shard);
+        r->shards[id]->relay = r;
+        r->shards[id]->group = group;
+    }
+    return r->shards[id];
+}
+
+static void on_timer(struct io_timer *timer)
+{
+    struct outbox_relay *r = cq_containerof(timer, struct outbox_relay, timer);
+    uint64_t now = cq_time_mono_us();
+    for (uint32_t id = 1; id < GROUPS_MAX; id++) {
+        struct group *group = groups_find(&r->node->groups, id);
+        if (!group || !group_leads(group) || atomic_load(&group->failed))
+            continue;
+        struct relay_shard *s = shard_of(r, group);
+        if (!s->busy && now >= s->retry_at_us)
+            fetch(s);
+        advance_if_due(s);
+    }
+    io_timer_start(timer, RELAY_TICK_MS);
+}
+
+/* ---- Life ---- */
+
+static void reopen(void *arg)
+{
+    struct outbox_relay *r = arg;
+    struct cq_err err = {0};
+    if (r->sink && event_sink_reopen(r->sink, &err) != CQ_OK)
+        cq_log(CQ_ERROR, "events.not_reopened", CQ_F_ERR(&err));
+}
+
+void outbox_relay_reopen(struct outbox_relay *r)
+{
+    io_pool_submit(r->thread, reopen, r);
+}
+
+struct outbox_relay *outbox_relay_new(struct node *node, struct event_sink *sink, const struct event_source *source)
+{
+    struct outbox_relay *r = cq_new(struct outbox_relay);
+    r->node = node;
+    r->sink = sink;
+    r->source = *source;
+    r->thread = io_pool_new("events", 1, QUEUE_MAX);
+    io_timer_init(&r->timer, node->control, on_timer);
+    if (sink) {
+        sink->acknowledged = on_acknowledged;
+        sink->ctx = r;
+    }
+    return r;
+}
+
+void outbox_relay_start(struct outbox_relay *r)
+{
+    io_timer_start(&r->timer, RELAY_TICK_MS);
+}
+
+void outbox_relay_stop(struct outbox_relay *r)
+{
+    r->stopped = true;
+    io_timer_stop(&r->timer);
+}
+
+void outbox_relay_join(struct outbox_relay *r)
+{
+    io_pool_free(&r->thread);
+}
+
+void outbox_relay_free(struct outbox_relay **relay)
+{
+    struct outbox_relay *r = *relay;
+    if (!r)
+        return;
+    outbox_relay_join(r);
+    event_sink_close(&r->sink);
+    for (uint32_t id = 0; id < GROUPS_MAX; id++)
+        free(r->shards[id]);
+    free(r);
+    *relay = NULL;
+}

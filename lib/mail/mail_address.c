@@ -62,19 +62,23 @@ static struct cq_slice take_atom(struct mail_address_parser *p)
     return cq_slice_sub(rest, 0, n);
 }
 
+/* "[192.0.2.1]", up to its bracket or to what cannot stand in it. */
+static void take_literal(struct mail_address_parser *p)
+{
+    for (bool closed = false; p->at < p->in.len && !closed && !strchr("<>,;", peek(p)); p->at++) {
+        closed = peek(p) == ']';
+        if (!mail_lex_is_blank(peek(p)))
+            cq_buf_byte(&p->domain, peek(p));
+    }
+}
+
 static void take_domain(struct mail_address_parser *p)
 {
     for (;;) {
         bool blank = skip_cfws(p);
         uint8_t c = peek(p);
         if (c == '[') {
-            struct cq_slice rest = cq_slice_skip(p->in, p->at);
-            size_t n = cq_slice_find(rest, ']');
-            n = n < rest.len ? n + 1 : n;
-            for (size_t i = 0; i < n; i++)
-                if (!mail_lex_is_blank(rest.data[i]))
-                    cq_buf_byte(&p->domain, rest.data[i]);
-            p->at += n;
+            take_literal(p);
             return;
         }
         if (p->at >= p->in.len || ends_atom(c))
@@ -138,13 +142,16 @@ static void take_angle(struct mail_address_parser *p)
             take_at_domain(p, domain);
             domain = true;
         } else if (c == '"') {
-            p->at = mail_lex_quoted(p->in, p->at, &p->local);
+            p->at = mail_lex_quoted(p->in, p->at, domain ? NULL : &p->local);
         } else if (c == ')' || c == '\\' || c == ':') {
             p->at++;
         } else {
+            struct cq_slice atom = take_atom(p);
+            if (domain)
+                continue; /* what stands between the domain and ">" is nothing */
             if (blank && p->local.len && c != '.' && p->local.data[p->local.len - 1] != '.')
                 cq_buf_byte(&p->local, ' ');
-            cq_buf_slice_add(&p->local, take_atom(p));
+            cq_buf_slice_add(&p->local, atom);
         }
     }
 }

@@ -219,7 +219,7 @@ static void read_number(struct lexer *lex, struct civil *c)
         read_time(lex, v, c);
     else if (n <= 2 && c->day < 0)
         c->day = v;
-    else if (n <= 4 && c->year < 0)
+    else if (n >= 2 && n <= 4 && c->year < 0)
         c->year = full_year(v, n);
 }
 

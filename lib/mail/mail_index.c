@@ -236,10 +236,13 @@ static bool is_type(const struct mail_part *part, const char *type, const char *
            (!subtype || cq_slice_caseeq(part->subtype, cq_slice_cstr(subtype)));
 }
 
-/* RFC 2045 5.1, but for the set of characters: ASCII will do. */
+/* RFC 2045 5.1: no blanks, controls, 8-bit octets or specials. */
 static bool is_token(struct cq_slice s)
 {
-    return s.len > 0 && s.len <= TYPE_MAX && mail_is_ascii(s);
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] <= 32 || s.data[i] >= 127 || strchr("()<>@,;:\\\"/[]?=", s.data[i]))
+            return false;
+    return s.len > 0 && s.len <= TYPE_MAX;
 }
 
 static void parse_type(struct mail_index *ix, struct mail_part *part)

@@ -136,7 +136,7 @@ static void take_type(struct parser *p, bool has_subtype, struct mail_params *pa
     if (has_subtype && peek(p) == '/') {
         p->at++;
         skip_cfws(p);
-        subtype = take_until(p, ";(=,");
+        subtype = take_until(p, ";(=,/");
     }
     if (has_subtype && (type.len == 0 || subtype.len == 0))
         return;

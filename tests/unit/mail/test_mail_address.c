@@ -75,6 +75,8 @@ static const struct {
     {"joe\\", "(||joe|)"},
     {"<joe@x\\", "(||joe|x)"},
     {"(((((deep)))))a@x", "(((((deep))))||a|x)"},
+    {"Joe <joe@sub ample.test>, b@y", "(Joe||joe|sub) (||b|y)"},
+    {"<joe@[192.0.2.1>, b@y", "(||joe|[192.0.2.1) (||b|y)"},
     {"<<a@x>>", "(|||) (||a|x)"},
     {":;:;", "{ } { }"},
 };

@@ -159,7 +159,9 @@ static const struct {
      "size 64 received 0\n"},
     /* 23: raw 8-bit text */
     {"Subject: \xc3\xa4\n\n", "text/plain msg untyped h0-13(2) b-13(0) c0 [10@0:3]\nsize 13 received 0 8bit\n"},
-    /* 24: a multipart inside a part that is not a container stays its body */
+    /* 24: types with octets that no type has */
+    {"Content-Type: te\x05xt/html\n\n", "text/plain msg untyped h0-26(2) b-26(0) c0 [0@0:11]\nsize 26 received 0\n"},
+    /* 25: a multipart inside a part that is not a container stays its body */
     {"Content-Type: application/x-mime; boundary=b\n\n--b\n\n1\n--b--\n",
      "application/x-mime msg h0-46(2) b-59(4) c0 [0@0:31]\nsize 59 received 0\n"},
 };

@@ -26,6 +26,7 @@ static const struct {
     {"", "/"},
     {";a=b", "/ a=[b]"},
     {"text/plain; a=\"x\r\n y\"", "text/plain a=[x y]"},
+    {"a/b/c; d=e", "a/b d=[e]"},
     {"a/b; filename*=utf-8'en'%C3%A4", "a/b filename*=[utf-8'en'%C3%A4]"},
     {"a/b; filename*0=one; filename*1=\" two\"", "a/b filename=[one two]"},
     {"a/b; filename*1=two; filename*0=one;", "a/b filename=[onetwo]"},

@@ -28,9 +28,7 @@ struct message {
     const struct fetch_record *record;
     const struct mail_records *table;
     struct mail_summary summary;
-    uint8_t flags;
-    uint64_t modseq;
-    bool flags_changed;
+    bool flags_changed; /* by setting \Seen */
     const char *before; /* between items */
 };
 
@@ -51,15 +49,14 @@ static void write_uid(struct message *m)
 
 static void write_flags(struct message *m)
 {
-    struct fetch_record now = *m->record;
-    now.flags = m->flags;
     cq_buf_cstr(begin(m), "FLAGS ");
-    imap_write_flags(&m->f->run->out, &now, m->table, imap_view_is_recent(m->f->run->session->view, m->record->uid));
+    imap_write_flags(&m->f->run->out, m->record, m->table,
+                     imap_view_is_recent(m->f->run->session->view, m->record->uid));
 }
 
 static void write_modseq(struct message *m)
 {
-    cq_buf_printf(begin(m), "MODSEQ (%llu)", (unsigned long long)m->modseq);
+    cq_buf_printf(begin(m), "MODSEQ (%llu)", (unsigned long long)m->record->modseq);
 }
 
 static void write_structure(struct message *m, bool extended)
@@ -137,17 +134,6 @@ static enum cq_rc write_items(struct message *m, struct imap_octets *octets, str
 
 /* ---- One message ---- */
 
-static void note_seen(struct message *m)
-{
-    struct fetching *f = m->f;
-    if (!uidset_contains(&f->seen, m->record->uid))
-        return;
-    m->flags |= MAIL_SEEN;
-    m->flags_changed = true;
-    if (f->seen_modseq > m->modseq)
-        m->modseq = f->seen_modseq;
-}
-
 /* Before the first byte is written all that can fail for this message has been tried: its summary, and the beginning of
  * each section. */
 static enum cq_rc prepare(struct message *m, struct imap_octets **octets_r, struct cq_err *err)
@@ -183,12 +169,11 @@ static enum cq_rc fetch_message(void *ctx, const struct fetch_record *record, co
     struct imap_run *run = f->run;
     struct cq_err err = {0};
     struct imap_octets *octets;
-    struct message m = {
-        .f = f, .record = record, .table = table, .flags = record->flags, .modseq = record->modseq, .before = ""};
+    struct message m = {.f = f, .record = record, .table = table, .before = ""};
     if (f->fetch->has_changed_since && record->modseq <= f->fetch->changed_since)
         return CQ_OK;
     cq_pool_clear(f->pool);
-    note_seen(&m);
+    m.flags_changed = uidset_contains(&f->seen, record->uid); /* the record was read after that */
     enum cq_rc rc = prepare(&m, &octets, &err);
     if (rc != CQ_OK)
         return skip_message(f, rc);

@@ -88,19 +88,19 @@ static void store(struct imap_run *run, const struct uidset *uids)
     };
     struct uidset modified = {0};
     struct cq_err err = {0};
-    uint64_t modseq = 0, token = session->view->token;
+    uint64_t modseq = 0, upto = 0, token = session->view->token;
     enum cq_rc rc =
         mailstore_store(session->service->store, &session->account, &change, run->pool, &modified, &modseq, &err);
     if (rc == CQ_OK && wants_answer(run))
-        rc = imap_each_record(run, uids, false, tell, run, &run->told.upto, &err);
+        rc = imap_each_record(run, uids, false, tell, run, &upto, &err);
     if (rc != CQ_OK) {
         imap_fail(run, rc, &err);
         return;
     }
-    if (wants_answer(run))
-        run->told.uids = *uids;
-    else
+    if (run->command.u.store.silent) /* a mod-sequence alone tells no flags */
         forget_own_change(run, uids, modseq, token);
+    else
+        run->told = (struct imap_told){*uids, upto};
     answer_modified(run, &modified);
 }
 

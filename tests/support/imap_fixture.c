@@ -45,6 +45,12 @@ static const struct imap_host_ops host_ops = {login, closed};
 static enum cq_rc fault(void *arg, const struct mailstore_call *call, bool applied)
 {
     struct imap_fixture *f = arg;
+    void (*before_call)(void *) = applied ? NULL : f->before_call;
+    if (before_call) {
+        f->before_call = NULL; /* its own calls are nobody's moment */
+        before_call(f->before_arg);
+        f->before_call = before_call;
+    }
     if (f->fault == CQ_OK || applied != f->fault_applied || (f->fault_method && call->method != f->fault_method))
         return CQ_OK;
     if (f->fault_after > 0) {

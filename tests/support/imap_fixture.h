@@ -20,6 +20,8 @@ struct imap_fixture {
     bool fault_applied;    /* the call has happened, its answer is lost */
     unsigned fault_after;  /* calls that still work */
     uint32_t fault_method; /* 0: all */
+    void (*before_call)(void *arg); /* before each call of a session: what others do in that moment; NULL: nothing */
+    void *before_arg;
     unsigned logins, closed;
 };
 

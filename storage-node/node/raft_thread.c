@@ -423,9 +423,11 @@ static void on_progress(struct io_loop *loop, void *arg)
     atomic_store(&group->applied_posted, false);
     if (!t->host)
         return;
-    uint64_t durable = atomic_load(&group->durable); /* before applied, which is never behind it */
+    uint64_t durable = atomic_load(&group->durable), applied = atomic_load(&group->applied);
+    if (applied < durable) /* the writer was quicker than the apply thread's word of it: what is durable was applied */
+        applied = durable;
     before_input(t);
-    raft_host_applied(t->host, group->record.group, atomic_load(&group->applied));
+    raft_host_applied(t->host, group->record.group, applied);
     raft_host_durable_applied(t->host, group->record.group, durable);
 }
 

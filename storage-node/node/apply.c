@@ -306,8 +306,8 @@ static void end_run(struct apply_thread *t)
         cq_list_remove(link);
         if (g->health != CQ_OK || g->closing)
             continue;
-        take_effects(g);
         out->applied(out->ctx, g, g->machine, g->machine->ops->applied(g->machine));
+        take_effects(g); /* after it: what is durable is never ahead of what was told as applied */
         run_waiting(g, CQ_OK);
     }
 }

@@ -31,7 +31,7 @@ struct apply_output {
     void (*notice)(void *ctx, struct apply_group *group, uint64_t account, struct cq_slice notice);
     /* Entries up to `index` have been applied (in memory). */
     void (*applied)(void *ctx, struct apply_group *group, const struct machine *machine, uint64_t index);
-    /* Effects up to `index` are on stable storage. On the writer's thread. */
+    /* Effects up to `index` are on stable storage; `applied` has told of it before. On the writer's thread. */
     void (*durable)(void *ctx, uint32_t group, uint64_t index);
     /* The machine cannot go on (machine_ops.health); told once. Later entries and calls of the group fail. */
     void (*failed)(void *ctx, struct apply_group *group, enum cq_rc rc);

@@ -3,6 +3,8 @@
  *
  *     storage_client load   CA CERT KEY CLUSTER FILE SEED SECONDS ADDRESS...
  *     storage_client verify CA CERT KEY CLUSTER FILE ADDRESS...
+ *     storage_client watch  CA CERT KEY CLUSTER FILE ADDRESS...
+ *     storage_client roles  CA CERTS_FOLDER - CLUSTER - ADDRESS
  *
  * load: appends messages to ACCOUNTS accounts for that long, reads some back at once, and writes a line per message to
  * FILE: "ok ACCOUNT UID SEED SIZE", or "unknown ACCOUNT 0 SEED SIZE" when the outcome is not known. verify: reads
@@ -318,6 +320,203 @@ static void verify_fiber(void *arg)
     s->client->running--;
 }
 
+/* ---- Watch ---- */
+
+#define NOTICE_MS 3000
+
+struct watching {
+    unsigned items, empty;
+    bool ended;
+    enum cq_rc rc;
+};
+
+static void on_item(void *ctx, const struct rpc_frame *frame, struct rpc_payload *payload)
+{
+    struct watching *w = ctx;
+    w->items++;
+    w->empty += rpc_frame_message(frame, payload).len == 0;
+}
+
+static void on_end(void *ctx, enum rpc_fate fate, const struct rpc_reply_in *reply)
+{
+    struct watching *w = ctx;
+    (void)fate;
+    w->ended = true;
+    w->rc = reply->rc;
+}
+
+static bool wait_items(struct client *c, const struct watching *w, unsigned items)
+{
+    uint64_t until = io_loop_deadline(c->loop, NOTICE_MS);
+    while (w->items < items && !w->ended && io_loop_now_us(c->loop) < until)
+        io_fiber_sleep(5);
+    return w->items >= items;
+}
+
+static void watch_at_leader(struct session *s, uint32_t group)
+{
+    struct client *c = s->client;
+    struct watching w = {0};
+    const struct rpc_call call = {
+        .method = CHASQUI__MAIL__METHOD__WATCH, .group = group, .account = s->account.id, .deadline_us = UINT64_MAX};
+    rpc_stream_start(
+        c->nodes[c->leader[group]], &call,
+        &(struct rpc_stream_config){.window = 65536, .auto_credit = true, .data = on_item, .done = on_end, .ctx = &w});
+    if (!wait_items(c, &w, 1) || w.empty != 1)
+        wrong(s, 0, "the watch did not begin with an empty item");
+    append_one(s);
+    if (!wait_items(c, &w, 2) || w.empty != 1)
+        wrong(s, 0, "an append was not noticed");
+    printf("watching\n");
+    fflush(stdout);
+    while (!w.ended)
+        io_fiber_sleep(20);
+    printf("ended: %s\n", cq_rc_name(w.rc));
+}
+
+static void watch_fiber(void *arg)
+{
+    struct session *s = arg;
+    struct client *c = s->client;
+    uint32_t group = topology_group_of(c->topology, s->account.id);
+    if (s->account.id == 1) { /* the first account; finding its INBOX has found its leader */
+        if (find_inbox(s))
+            watch_at_leader(s, group);
+    }
+    c->running--;
+}
+
+/* ---- Roles ---- */
+
+static const struct {
+    uint16_t method;
+    uint32_t roles;
+} allowed[] = {
+#define MAIL(name)                                                                                                     \
+    {                                                                                                                  \
+        CHASQUI__MAIL__METHOD__##name, RPC_ROLE_ROUTER | RPC_ROLE_ADMIN                                                \
+    }
+    MAIL(CREATE_ACCOUNT),
+    MAIL(DELETE_ACCOUNT),
+    MAIL(SET_LIMITS),
+    MAIL(CREATE_MAILBOX),
+    MAIL(DELETE_MAILBOX),
+    MAIL(RENAME_MAILBOX),
+    MAIL(SET_SUBSCRIBED),
+    MAIL(APPEND),
+    MAIL(DELIVER),
+    MAIL(STAGE),
+    MAIL(STORE),
+    MAIL(COPY),
+    MAIL(MOVE),
+    MAIL(EXPUNGE),
+    MAIL(CLAIM_RECENT),
+    MAIL(CHARGE_SENDING),
+    MAIL(KEEP_DELIVERY_KEY),
+    MAIL(GET_ACCOUNT),
+    MAIL(LIST_MAILBOXES),
+    MAIL(OPEN_MAILBOX),
+    MAIL(FETCH),
+    MAIL(CHANGES),
+    MAIL(READ_BODY),
+    {CHASQUI__SYSTEM__METHOD__INIT_CLUSTER, RPC_ROLE_STORAGE},
+    {CHASQUI__SYSTEM__METHOD__REGISTER_NODE, RPC_ROLE_STORAGE},
+    {CHASQUI__SYSTEM__METHOD__SET_LABELS, RPC_ROLE_STORAGE | RPC_ROLE_ADMIN},
+    {CHASQUI__SYSTEM__METHOD__SET_NODE_STATE, RPC_ROLE_STORAGE | RPC_ROLE_ADMIN},
+    {CHASQUI__SYSTEM__METHOD__SET_SHARD_MAP, RPC_ROLE_STORAGE | RPC_ROLE_ADMIN},
+    {CHASQUI__SYSTEM__METHOD__SET_SHARD, RPC_ROLE_STORAGE | RPC_ROLE_ADMIN},
+    {CHASQUI__SYSTEM__METHOD__ALLOCATE_REPLICAS, RPC_ROLE_STORAGE | RPC_ROLE_ADMIN},
+    {CHASQUI__SYSTEM__METHOD__GET_TOPOLOGY, RPC_ROLE_STORAGE | RPC_ROLE_ADMIN | RPC_ROLE_ROUTER | RPC_ROLE_OPERATOR},
+    {CHASQUI__SYSTEM__METHOD__NODE_INFO, RPC_ROLE_STORAGE | RPC_ROLE_ADMIN | RPC_ROLE_ROUTER | RPC_ROLE_OPERATOR},
+    {CHASQUI__SYSTEM__METHOD__NODE_GROUPS, RPC_ROLE_STORAGE | RPC_ROLE_ADMIN | RPC_ROLE_ROUTER | RPC_ROLE_OPERATOR},
+    {CHASQUI__SYSTEM__METHOD__CLUSTER_INIT, RPC_ROLE_ADMIN | RPC_ROLE_OPERATOR},
+    {CHASQUI__SYSTEM__METHOD__BOOTSTRAP_SYSTEM, RPC_ROLE_STORAGE},
+    /* Proposed by a leader for its own group: nobody may call them. */
+    {CHASQUI__MAIL__METHOD__OWN_SLOTS, 0},
+    {CHASQUI__MAIL__METHOD__RECLAIM, 0},
+    {CHASQUI__MAIL__METHOD__OUTBOX_ADVANCE, 0},
+    {CHASQUI__MAIL__METHOD__DIGEST_MARK, 0},
+};
+
+/* A call that means nothing: who may call gets some other error, who may not is denied before anybody looks at it. */
+static void check_role(struct client *c, struct rpc_client *client, uint32_t role, size_t row)
+{
+    struct cq_pool *pool = cq_pool_new(4096);
+    struct cq_err err = {0};
+    struct rpc_reply_in reply = {0};
+    const struct rpc_call call = {.method = allowed[row].method,
+                                  .group = UINT32_MAX,
+                                  .deadline_us = io_loop_deadline(c->loop, CALL_MS),
+                                  .message = CQ_SLICE("\xff")};
+    enum rpc_fate fate = rpc_call(client, &call, pool, &reply, &err);
+    bool let_in = fate == RPC_ANSWERED && reply.rc != CQ_E_DENIED && reply.rc != CQ_E_UNSUPPORTED;
+    if (let_in != ((allowed[row].roles & role) != 0) || fate != RPC_ANSWERED) {
+        fprintf(stderr, "method %u, role %u: %s\n", allowed[row].method, role, cq_rc_name(reply.rc));
+        c->failures++;
+    }
+    cq_pool_free(&pool);
+}
+
+struct roles_job {
+    struct client *client;
+    char **args;
+    const char *address;
+};
+
+static void roles_fiber(void *arg)
+{
+    static const struct {
+        uint32_t role;
+        const char *file;
+    } roles[] = {
+        {RPC_ROLE_FRONTEND, "frontend"}, {RPC_ROLE_ADMIN, "admin"}, {RPC_ROLE_ROUTER, "router"},
+        {RPC_ROLE_STORAGE, "storage"},   {RPC_ROLE_QUOTA, "quota"}, {RPC_ROLE_OPERATOR, "operator"},
+    };
+    struct roles_job *job = arg;
+    struct client *c = job->client;
+    for (size_t r = 0; r < sizeof roles / sizeof *roles; r++) {
+        char cert[1000], key[1000];
+        struct cq_err err = {0};
+        struct io_tls *tls = NULL;
+        snprintf(cert, sizeof cert, "%s/%s.pem", job->args[1], roles[r].file);
+        snprintf(key, sizeof key, "%s/%s.key", job->args[1], roles[r].file);
+        if (io_tls_client_new(
+                &(struct io_tls_client_options){.ca_file = job->args[0], .cert_file = cert, .key_file = key}, &tls,
+                &err) != CQ_OK) {
+            fprintf(stderr, "%s\n", err.text);
+            c->failures++;
+            break;
+        }
+        struct rpc_client *client = rpc_client_new(&(struct rpc_client_config){.loop = c->loop,
+                                                                               .resolver = c->resolver,
+                                                                               .tls = tls,
+                                                                               .address = job->address,
+                                                                               .peer_roles = RPC_ROLE_STORAGE,
+                                                                               .hello = &c->hello,
+                                                                               .limits = rpc_client_limits_default()});
+        for (size_t row = 0; row < sizeof allowed / sizeof *allowed; row++)
+            check_role(c, client, roles[r].role, row);
+        rpc_client_free(&client);
+        io_fiber_sleep(50); /* the GOODBYE goes out before its certificate goes */
+        io_tls_free(&tls);
+    }
+    io_loop_stop(c->loop);
+}
+
+static int check_roles(struct client *c, char **args, const char *address)
+{
+    struct roles_job job = {c, args, address};
+    c->loop = io_loop_new(NULL);
+    c->resolver = io_pool_new("resolve", 1, 64);
+    RPC_HELLO_SET(c->hello.cluster, args[3]);
+    io_fiber_spawn(c->loop, roles_fiber, &job, NULL);
+    io_loop_run(c->loop);
+    io_loop_free(&c->loop);
+    io_pool_free(&c->resolver);
+    printf("%zu methods, %u failures\n", sizeof allowed / sizeof *allowed, c->failures);
+    return c->failures ? 1 : 0;
+}
+
 /* ---- Setting up ---- */
 
 static bool get_topology(struct client *c, struct cq_pool *pool)
@@ -422,12 +621,15 @@ int main(int argc, char **argv)
     static struct client client;
     bool load = argc >= 10 && strcmp(argv[1], "load") == 0;
     bool verify = argc >= 8 && strcmp(argv[1], "verify") == 0;
-    if (!load && !verify) {
+    bool watch = argc >= 8 && strcmp(argv[1], "watch") == 0;
+    if (argc == 8 && strcmp(argv[1], "roles") == 0)
+        return check_roles(&client, argv + 2, argv[7]);
+    if (!load && !verify && !watch) {
         fprintf(stderr, "usage: storage_client load CA CERT KEY CLUSTER FILE SEED SECONDS ADDRESS...\n"
                         "       storage_client verify CA CERT KEY CLUSTER FILE ADDRESS...\n");
         return 2;
     }
-    client.file = fopen(argv[6], load ? "a" : "r");
+    client.file = fopen(argv[6], load || watch ? "a" : "r");
     if (!client.file) {
         perror(argv[6]);
         return 1;
@@ -438,6 +640,9 @@ int main(int argc, char **argv)
         client.until_us = cq_time_mono_us() + strtoull(argv[8], NULL, 10) * CQ_US_PER_S;
         rc = run(&client, argv + 2, argv + 9, argc - 9, load_fiber);
         printf("%u acknowledged, %u unknown, %u failures\n", client.acked, client.unknown, client.failures);
+    } else if (watch) {
+        client.seed = cq_rand_u64() >> 16;
+        rc = run(&client, argv + 2, argv + 7, argc - 7, watch_fiber);
     } else {
         read_file(client.file);
         rc = run(&client, argv + 2, argv + 7, argc - 7, verify_fiber);

@@ -223,6 +223,19 @@ static enum cq_rc send_once(struct mailstore *store, struct mailstore_account *a
     return rc;
 }
 
+/* AGAIN: a large COPY of the account is on its way, this one or another session's; each attempt helps it to its end. */
+static enum cq_rc press_on(struct mailstore *store, struct mailstore_account *account, const struct attempt *attempt,
+                           enum cq_rc rc, struct cq_pool *pool, ProtobufCMessage **reply_r, struct cq_slice *raw_r,
+                           struct cq_err *err)
+{
+    while (rc == CQ_E_AGAIN && cq_time_mono_us() < attempt->deadline_us)
+        rc = send_once(store, account, attempt, pool, reply_r, raw_r, err);
+    if (rc != CQ_E_AGAIN)
+        return rc;
+    bool mine = attempt->request->method == CHASQUI__MAIL__METHOD__COPY;
+    return CQ_FAIL(err, mine ? CQ_E_UNKNOWN_OUTCOME : CQ_E_UNAVAILABLE, "a large COPY takes longer than the deadline");
+}
+
 enum cq_rc mailstore_roundtrip(struct mailstore *store, struct mailstore_account *account,
                                const struct mailstore_request *request, struct cq_pool *pool,
                                ProtobufCMessage **reply_r, struct cq_slice *raw_r, struct cq_err *err)
@@ -243,6 +256,7 @@ enum cq_rc mailstore_roundtrip(struct mailstore *store, struct mailstore_account
     /* STALE says that nothing was done and brings the present time: the same request, stamped anew. */
     if (rc == CQ_E_STALE)
         rc = send_once(store, account, &attempt, pool, reply_r, raw_r, err);
+    rc = press_on(store, account, &attempt, rc, pool, reply_r, raw_r, err);
     if (command)
         DL_DELETE(store->outstanding, &mine);
     return rc;

@@ -3,16 +3,7 @@
  * destination may be the same mailbox. */
 #include "state/mail_private.h"
 
-/* Both ends. When they are the same mailbox both pointers are equal, so that counters are kept once. */
-struct ends {
-    uint64_t from_id, to_id;
-    struct mailbox_record from_record, to_record;
-    struct mailbox_record *from, *to;
-    struct keyword_table *from_table, *to_table; /* NULL until a message has keywords */
-    bool table_grown;
-};
-
-static enum cq_rc load_ends(struct apply *a, uint64_t from, uint64_t to, struct ends *ends)
+enum cq_rc apply_load_ends(struct apply *a, uint64_t from, uint64_t to, struct ends *ends)
 {
     *ends = (struct ends){.from_id = from, .to_id = to};
     ends->from = &ends->from_record;
@@ -21,8 +12,7 @@ static enum cq_rc load_ends(struct apply *a, uint64_t from, uint64_t to, struct 
     return rc == CQ_OK && from != to ? mail_load_mailbox(&a->v, to, ends->to) : rc;
 }
 
-/* The bitmap in the destination's table, by name. */
-static enum cq_rc map_keywords(struct apply *a, struct ends *ends, struct cq_slice bitmap, struct cq_slice *bitmap_r)
+enum cq_rc apply_map_keywords(struct apply *a, struct ends *ends, struct cq_slice bitmap, struct cq_slice *bitmap_r)
 {
     uint8_t bits[KEYWORD_BITMAP_MAX] = {0};
     *bitmap_r = bitmap;
@@ -50,7 +40,7 @@ static enum cq_rc add_copies(struct apply *a, struct ends *ends, const struct pi
     enum cq_rc rc = CQ_OK;
     for (size_t i = 0; i < pick->count && rc == CQ_OK; i++) {
         struct message_record message = pick->rows[i].message;
-        rc = map_keywords(a, ends, message.keywords, &message.keywords);
+        rc = apply_map_keywords(a, ends, message.keywords, &message.keywords);
         message.modseq = apply_modseq(a);
         message.save_date = (int64_t)(a->now / 1000000);
         if (rc == CQ_OK)
@@ -67,7 +57,7 @@ static enum cq_rc share_bodies(struct apply *a, const struct pick *pick)
     return rc;
 }
 
-static struct uidset picked_uids(struct apply *a, const struct pick *pick)
+struct uidset apply_picked_uids(struct apply *a, const struct pick *pick)
 {
     struct uidset_builder uids;
     uidset_builder_init(&uids, a->v.pool);
@@ -109,13 +99,15 @@ static enum cq_rc transfer(struct apply *a, struct ends *ends, const struct uids
 {
     struct pick pick;
     enum cq_rc rc = mail_pick(&a->v, ends->from_id, set, STATE_EFFECTS_MAX, &pick);
+    if (rc == CQ_E_LIMIT && !move)
+        return copy_job_start(a, ends, set);
     if (rc == CQ_OK && pick.count >= UINT32_MAX - ends->to->uidnext)
         rc = CQ_FAIL(a->v.err, CQ_E_LIMIT, "mailbox is out of UIDs");
     if (rc == CQ_OK && pick.count && !move)
         rc = apply_quota(a, picked_bytes(&pick), pick.count);
     if (rc != CQ_OK)
         return rc;
-    *moved_r = (struct moved){ends->to->uidvalidity, ends->to->uidnext, picked_uids(a, &pick)};
+    *moved_r = (struct moved){ends->to->uidvalidity, ends->to->uidnext, apply_picked_uids(a, &pick)};
     if (pick.count == 0)
         return CQ_OK;
     rc = add_copies(a, ends, &pick);
@@ -129,8 +121,20 @@ static enum cq_rc transfer(struct apply *a, struct ends *ends, const struct uids
 enum cq_rc apply_move(struct apply *a, uint64_t from, uint64_t to, const struct uidset *set, struct moved *moved_r)
 {
     struct ends ends;
-    enum cq_rc rc = load_ends(a, from, to, &ends);
+    enum cq_rc rc = apply_load_ends(a, from, to, &ends);
     return rc == CQ_OK ? transfer(a, &ends, set, true, moved_r) : rc;
+}
+
+struct cq_slice apply_copy_reply(struct apply *a, uint32_t uidvalidity, uint32_t first_uid, const struct uidset *copied)
+{
+    Chasqui__Mail__CopyReply reply = CHASQUI__MAIL__COPY_REPLY__INIT;
+    Chasqui__Mail__UidSet wire;
+    mail_uidset_put(a->v.pool, copied, &wire);
+    reply.uidvalidity = uidvalidity;
+    reply.first_uid = copied->count ? first_uid : 0;
+    reply.copied = &wire;
+    reply.modseq = a->modseq;
+    return mail_pack(a->v.pool, &reply.base);
 }
 
 static enum cq_rc copy_or_move(struct apply *a, const Chasqui__Mail__Copy *copy, bool move, struct cq_slice *reply_r)
@@ -138,7 +142,7 @@ static enum cq_rc copy_or_move(struct apply *a, const Chasqui__Mail__Copy *copy,
     struct ends ends;
     struct uidset set;
     struct moved moved;
-    enum cq_rc rc = load_ends(a, copy->from, copy->to, &ends);
+    enum cq_rc rc = apply_load_ends(a, copy->from, copy->to, &ends);
     if (rc == CQ_OK)
         rc = mail_uidset(&a->v, copy->uids, &set);
     if (rc == CQ_OK)
@@ -146,14 +150,7 @@ static enum cq_rc copy_or_move(struct apply *a, const Chasqui__Mail__Copy *copy,
     if (rc != CQ_OK)
         return rc;
     apply_quota_events(a);
-    Chasqui__Mail__CopyReply reply = CHASQUI__MAIL__COPY_REPLY__INIT;
-    Chasqui__Mail__UidSet wire;
-    mail_uidset_put(a->v.pool, &moved.sources, &wire);
-    reply.uidvalidity = moved.uidvalidity;
-    reply.first_uid = moved.sources.count ? moved.first_uid : 0;
-    reply.copied = &wire;
-    reply.modseq = a->modseq;
-    *reply_r = mail_pack(a->v.pool, &reply.base);
+    *reply_r = apply_copy_reply(a, moved.uidvalidity, moved.first_uid, &moved.sources);
     return CQ_OK;
 }
 

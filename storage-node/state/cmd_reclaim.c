@@ -1,5 +1,5 @@
 /* RECLAIM: a bounded piece of what nobody waits for. First what has expired by entry time, then what tombstones left
- * behind. Nothing here is visible to a client. */
+ * behind. Nothing here is visible to a client, but for the end of a COPY that its own client left. */
 #include "base/cq_endian.h"
 #include "state/mail_private.h"
 
@@ -162,14 +162,27 @@ static enum cq_rc expire_charges(struct apply *a, struct cq_slice id, struct bud
     return rc;
 }
 
+/* A copy that nobody asks for any more: a piece now, the next one when RECLAIM comes again. */
+static enum cq_rc expire_copy(struct apply *a, struct cq_slice id, struct budget *budget)
+{
+    (void)id;
+    bool done;
+    if (!a->v.account.copying)
+        return CQ_OK;
+    enum cq_rc rc = copy_job_step(a, &done);
+    if (rc == CQ_OK && !done)
+        apply_expire(a, a->now, a->v.id, KEY_COPY, CQ_SLICE_NONE);
+    spend(budget, STATE_EFFECTS_MAX);
+    return rc;
+}
+
 static const struct {
     enum key_kind kind;
     enum cq_rc (*expire)(struct apply *a, struct cq_slice id, struct budget *budget);
 } expiries[] = {
-    {KEY_CLIENT, expire_client},
-    {KEY_DELIVERY, expire_delivery_key},
-    {KEY_STAGE, expire_stage},
-    {KEY_CHARGE_TIME, expire_charges},
+    {KEY_CLIENT, expire_client}, {KEY_DELIVERY, expire_delivery_key},
+    {KEY_STAGE, expire_stage},   {KEY_CHARGE_TIME, expire_charges},
+    {KEY_COPY, expire_copy},
 };
 
 /* Works on one account; its record is saved before the next one is looked at. */
@@ -181,6 +194,7 @@ static enum cq_rc expire_one(struct apply *a, const struct found *row, struct bu
     delete_found(a, row);
     spend(budget, 1);
     a->v.id = cq_get_be64(rest.data + 8);
+    a->modseq = 0;
     a->account_dirty = false;
     enum cq_rc rc = mail_load_account(&a->v);
     if (rc != CQ_OK) /* its tombstone takes everything */
@@ -330,6 +344,7 @@ COMMAND(cmd_reclaim)
     /* The entry is the group's: no account of it is answered or saved after this. */
     a->v.id = 0;
     a->v.account = (struct account_record){0};
+    a->modseq = 0;
     a->account_dirty = false;
     if (rc != CQ_OK)
         return rc;

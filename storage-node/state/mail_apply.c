@@ -53,6 +53,18 @@ static enum cq_rc judge_missing(struct apply *a, enum cq_rc rc)
     return rc;
 }
 
+/* Every command of an account helps its large COPY to its end before it acts; it is sent again until then. */
+static enum cq_rc continue_copy(struct apply *a, struct cq_slice *reply_r)
+{
+    bool done;
+    enum cq_rc rc = copy_job_step(a, &done);
+    if (rc != CQ_OK)
+        return rc;
+    a->keep = true;
+    *reply_r = CQ_SLICE_NONE;
+    return CQ_FAIL(a->v.err, CQ_E_AGAIN, "a large COPY is going on");
+}
+
 static enum cq_rc run_for_account(struct apply *a, const struct apply_command *command, struct cq_slice *reply_r)
 {
     if (a->v.id == 0)
@@ -71,9 +83,13 @@ static enum cq_rc run_for_account(struct apply *a, const struct apply_command *c
         rc = check_token(a);
     if (rc != CQ_OK)
         return rc;
+    if (a->v.account.copying && a->entry.method != CHASQUI__MAIL__METHOD__DELETE_ACCOUNT)
+        return continue_copy(a, reply_r);
     a->acted = true;
     a->before = a->v.account;
-    return run_command(a, command, reply_r);
+    rc = run_command(a, command, reply_r);
+    a->acted = rc != CQ_E_AGAIN; /* a copy that goes on has no result yet */
+    return rc;
 }
 
 static enum cq_rc run_entry(struct apply *a, struct cq_slice *reply_r)
@@ -137,7 +153,7 @@ static void undo(struct apply *a, const struct group_record *group)
         uid_cache_clear(m->uids);
     if (a->acted)
         a->v.account = a->before;
-    a->modseq = 0;
+    a->modseq = a->told = a->told_modseq = 0;
     a->account_dirty = a->list_changed = a->touched_uids = false;
     a->changed_count = a->chunks_taken = 0;
     a->events = 0;
@@ -158,10 +174,10 @@ static struct cq_slice pack_answer(struct apply *a, enum cq_rc rc, struct cq_sli
 
 static struct cq_slice pack_notice(struct apply *a)
 {
-    if (!a->modseq)
+    if (!a->told)
         return CQ_SLICE_NONE;
     Chasqui__Mail__Notice notice = CHASQUI__MAIL__NOTICE__INIT;
-    notice.modseq = a->modseq;
+    notice.modseq = a->told_modseq;
     notice.n_mailboxes = a->changed_count;
     notice.mailboxes = a->changed;
     notice.mailbox_list = a->list_changed;
@@ -185,7 +201,7 @@ static enum cq_rc run(struct apply *a, struct cq_slice entry, struct cq_slice *r
         a->v.id = a->entry.account;
         rc = run_entry(a, reply_r);
     }
-    if (rc == CQ_OK || db_broken(a->v.m->db) != CQ_OK)
+    if (rc == CQ_OK || a->keep || db_broken(a->v.m->db) != CQ_OK)
         return rc;
     undo(a, &group);
     if (rc == CQ_E_OVER_QUOTA && a->acted)
@@ -211,7 +227,7 @@ static void run_and_answer(struct apply *a, struct cq_slice entry, struct machin
         .rc = rc,
         .answer = pack_answer(a, rc, reply),
         .entry_time = m->group.time,
-        .account = a->modseq ? a->v.id : 0,
+        .account = a->told,
         .notice = pack_notice(a),
     };
 }

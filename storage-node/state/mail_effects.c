@@ -5,7 +5,8 @@
 uint64_t apply_modseq(struct apply *a)
 {
     if (!a->modseq) {
-        a->modseq = ++a->v.account.modseq;
+        a->modseq = a->told_modseq = ++a->v.account.modseq;
+        a->told = a->v.id;
         a->account_dirty = true;
     }
     return a->modseq;
@@ -166,8 +167,7 @@ static bool is_deleted(const struct message_record *message)
     return message->flags & CHASQUI__MAIL__SYSTEM_FLAG__DELETED;
 }
 
-void apply_add_message(struct apply *a, uint64_t mailbox_id, struct mailbox_record *mailbox, uint32_t uid,
-                       const struct message_record *message)
+void apply_put_rows(struct apply *a, uint64_t mailbox_id, uint32_t uid, const struct message_record *message)
 {
     struct state_key change = mail_key_change(&a->v, mailbox_id, message->modseq, uid);
     put_message(a, mailbox_id, uid, message, true);
@@ -176,6 +176,12 @@ void apply_add_message(struct apply *a, uint64_t mailbox_id, struct mailbox_reco
         struct state_key deleted = mail_key_uid(&a->v, KEY_DELETED, mailbox_id, uid);
         put_empty(a, &deleted);
     }
+}
+
+void apply_add_message(struct apply *a, uint64_t mailbox_id, struct mailbox_record *mailbox, uint32_t uid,
+                       const struct message_record *message)
+{
+    apply_put_rows(a, mailbox_id, uid, message);
     mailbox->messages++;
     mailbox->unseen += is_unseen(message);
     mailbox->deleted += is_deleted(message);

@@ -55,8 +55,10 @@ struct apply {
     struct mail_view v;
     struct machine_position position;
     struct entry entry;
-    uint64_t now;        /* the group's entry time with this entry, us */
-    uint64_t modseq;     /* of this command; 0 until something visible has changed */
+    uint64_t now;    /* the group's entry time with this entry, us */
+    uint64_t modseq; /* of this command; 0 until something visible has changed */
+    uint64_t told;   /* whose watchers hear of it, and which modseq */
+    uint64_t told_modseq;
     bool account_dirty;  /* the account record must be written */
     size_t chunks_taken; /* chunks of the entry that are in a manifest or a stage now */
     uint32_t events;     /* written so far: the next one's sub-index */
@@ -65,6 +67,7 @@ struct apply {
     bool list_changed;
     bool touched_uids; /* the cache of UID sets was changed */
     struct request request;
+    bool keep;                    /* what was done stays although the result is an error: a piece of a copy */
     bool acted;                   /* the command's own code ran: its result is remembered */
     struct account_record before; /* the account as it found it */
 };
@@ -124,7 +127,7 @@ static inline struct cq_slice mail_bytes(ProtobufCBinaryData data)
 
 enum cq_rc mail_keyword_list(struct mail_view *v, uint64_t mailbox, char ***names_r, size_t *count_r);
 /* The mailbox's UID set, from the cache or read into it. */
-enum cq_rc mail_uids(struct mail_view *v, uint64_t mailbox, struct uid_entry **entry_r);
+enum cq_rc mail_uids(struct mail_view *v, uint64_t mailbox, uint32_t uidnext, struct uid_entry **entry_r);
 /* One fetch record; CQ_E_LIMIT when raw is full. */
 enum cq_rc mail_put_record(struct mail_view *v, uint32_t uid, const struct message_record *message,
                            struct cq_slice summary, struct cq_buf *raw);
@@ -149,7 +152,9 @@ enum cq_rc apply_share_email(struct apply *a, uint64_t email);
 enum cq_rc apply_release_email(struct apply *a, uint64_t email);
 enum cq_rc apply_drop_stage(struct apply *a, struct cq_slice id, const struct stage_record *stage);
 
-/* Puts a message that is new in the mailbox: record, indexes, counters, quota use, UID cache. */
+/* The record and index rows of a message that is new in the mailbox. */
+void apply_put_rows(struct apply *a, uint64_t mailbox_id, uint32_t uid, const struct message_record *message);
+/* The same, and counters, quota use, UID cache. */
 void apply_add_message(struct apply *a, uint64_t mailbox_id, struct mailbox_record *mailbox, uint32_t uid,
                        const struct message_record *message);
 /* Takes it out again: everything of apply_add_message. */
@@ -211,6 +216,27 @@ void mail_save_group(struct mail_machine *m);
 /* Charges that have left the sending window go, at most max; *more_r: others may wait. */
 enum cq_rc apply_sweep_charges(struct apply *a, size_t max, bool *more_r);
 
+/* Both ends of a COPY or MOVE. When they are the same mailbox both pointers are equal, so that counters are kept once.
+ */
+struct ends {
+    uint64_t from_id, to_id;
+    struct mailbox_record from_record, to_record;
+    struct mailbox_record *from, *to;
+    struct keyword_table *from_table, *to_table; /* NULL until a message has keywords */
+    bool table_grown;
+};
+enum cq_rc apply_load_ends(struct apply *a, uint64_t from, uint64_t to, struct ends *ends);
+/* The bitmap in the destination's table, by name; the table grows. */
+enum cq_rc apply_map_keywords(struct apply *a, struct ends *ends, struct cq_slice bitmap, struct cq_slice *bitmap_r);
+struct uidset apply_picked_uids(struct apply *a, const struct pick *pick);
+struct cq_slice apply_copy_reply(struct apply *a, uint32_t uidvalidity, uint32_t first_uid,
+                                 const struct uidset *copied);
+
+/* COPY of more than one entry takes (copy_job.c). Start: CQ_E_AGAIN when it is on its way, else why it cannot be. Step:
+ * the next piece of the account's copy; *done_r when that was the last one. */
+enum cq_rc copy_job_start(struct apply *a, struct ends *ends, const struct uidset *set);
+enum cq_rc copy_job_step(struct apply *a, bool *done_r);
+
 /* Messages from one mailbox into another or the same one (cmd_copy.c). */
 struct moved {
     uint32_t uidvalidity, first_uid;
@@ -269,5 +295,7 @@ READ(read_changes);
 /* CQ_OK: act. CQ_E_EXISTS: *rc_r and *reply_r are the remembered result. CQ_E_STALE, CQ_E_OVERLOADED, CQ_E_INVALID. */
 enum cq_rc request_judge(struct apply *a, enum cq_rc *rc_r, struct cq_slice *reply_r);
 void request_remember(struct apply *a, enum cq_rc rc, struct cq_slice reply);
+/* For the request of another client: a copy that ended in somebody else's entry. */
+enum cq_rc request_remember_for(struct apply *a, struct cq_slice client, uint64_t sequence, struct cq_slice reply);
 
 #endif

@@ -10,16 +10,16 @@ static struct cq_slice client_id(const struct apply *a)
     return cq_slice_of(a->entry.client, sizeof a->entry.client);
 }
 
-static struct state_key result_key(const struct apply *a, uint64_t sequence)
+static struct state_key result_key(const struct apply *a, struct cq_slice client, uint64_t sequence)
 {
-    struct state_key key = mail_key_bytes(&a->v, KEY_RESULT, client_id(a));
+    struct state_key key = mail_key_bytes(&a->v, KEY_RESULT, client);
     key_u64(&key, sequence);
     return key;
 }
 
-static enum cq_rc load_client(struct apply *a, struct request *request)
+static enum cq_rc load_client(struct apply *a, struct cq_slice id, struct request *request)
 {
-    struct state_key key = mail_key_bytes(&a->v, KEY_CLIENT, client_id(a));
+    struct state_key key = mail_key_bytes(&a->v, KEY_CLIENT, id);
     struct cq_slice bytes;
     request->client = (struct client_record){0};
     enum cq_rc rc = db_get(a->v.m->db, &key, a->v.pool, &bytes);
@@ -35,7 +35,7 @@ static enum cq_rc find_result(struct apply *a, const struct request *request, en
 {
     if (!request->known || a->entry.sequence > request->client.highest)
         return CQ_E_NOT_FOUND;
-    struct state_key key = result_key(a, a->entry.sequence);
+    struct state_key key = result_key(a, client_id(a), a->entry.sequence);
     struct cq_slice bytes;
     struct result_record result;
     enum cq_rc rc = db_get(a->v.m->db, &key, a->v.pool, &bytes);
@@ -61,7 +61,7 @@ enum cq_rc request_judge(struct apply *a, enum cq_rc *rc_r, struct cq_slice *rep
     if (a->entry.sequence == 0 || a->entry.done >= a->entry.sequence)
         return CQ_FAIL(err, CQ_E_INVALID, "sequence %llu with done %llu", (unsigned long long)a->entry.sequence,
                        (unsigned long long)a->entry.done);
-    enum cq_rc rc = load_client(a, request);
+    enum cq_rc rc = load_client(a, client_id(a), request);
     if (rc != CQ_OK)
         return rc;
     rc = find_result(a, request, rc_r, reply_r);
@@ -84,7 +84,7 @@ enum cq_rc request_judge(struct apply *a, enum cq_rc *rc_r, struct cq_slice *rep
 
 static void forget_range(struct apply *a, struct client_record *client, uint64_t first, uint64_t last)
 {
-    struct state_key from = result_key(a, first), to = result_key(a, last);
+    struct state_key from = result_key(a, client_id(a), first), to = result_key(a, client_id(a), last);
     key_u8(&to, 0);
     uint64_t *found = cq_pool_calloc(a->v.pool, client->results, sizeof *found);
     size_t count = 0;
@@ -93,7 +93,7 @@ static void forget_range(struct apply *a, struct client_record *client, uint64_t
         found[count++] = cq_get_be64(db_iter_key(iter).data + db_iter_key(iter).len - 8);
     db_iter_free(&iter);
     for (size_t i = 0; i < count; i++) {
-        struct state_key key = result_key(a, found[i]);
+        struct state_key key = result_key(a, client_id(a), found[i]);
         db_delete(a->v.m->db, &key);
     }
     client->results -= (uint32_t)count;
@@ -113,7 +113,7 @@ static void forget_done(struct apply *a, struct client_record *client)
         return;
     }
     for (uint64_t sequence = first; sequence <= last && client->results; sequence++) {
-        struct state_key key = result_key(a, sequence);
+        struct state_key key = result_key(a, client_id(a), sequence);
         struct cq_slice bytes;
         if (db_get(a->v.m->db, &key, a->v.pool, &bytes) != CQ_OK)
             continue;
@@ -122,32 +122,46 @@ static void forget_done(struct apply *a, struct client_record *client)
     }
 }
 
-static void save_client(struct apply *a, const struct request *request)
+static void save_client(struct apply *a, struct cq_slice id, const struct request *request)
 {
-    struct state_key key = mail_key_bytes(&a->v, KEY_CLIENT, client_id(a));
+    struct state_key key = mail_key_bytes(&a->v, KEY_CLIENT, id);
     struct cq_buf *out = mail_scratch(a->v.m);
     client_record_put(&request->client, out);
     db_put(a->v.m->db, &key, cq_buf_slice(out));
-    if (!request->known)
-        apply_expire(a, a->now + STATE_REQUEST_AGE_US, a->v.id, KEY_CLIENT, client_id(a));
+    if (request->known)
+        return;
+    a->v.account.clients++;
+    a->account_dirty = true;
+    apply_expire(a, a->now + STATE_REQUEST_AGE_US, a->v.id, KEY_CLIENT, id);
 }
 
-void request_remember(struct apply *a, enum cq_rc rc, struct cq_slice reply)
+static void put_result(struct apply *a, struct cq_slice id, uint64_t sequence, enum cq_rc rc, struct cq_slice reply,
+                       struct client_record *client)
 {
-    struct request *request = &a->request;
-    struct client_record *client = &request->client;
-    struct state_key key = result_key(a, a->entry.sequence);
+    struct state_key key = result_key(a, id, sequence);
     struct cq_buf *out = mail_scratch(a->v.m);
     result_record_put(&(struct result_record){a->now, (uint16_t)rc, reply}, out);
     db_put(a->v.m->db, &key, cq_buf_slice(out));
     client->results++;
     client->time = a->now;
-    if (a->entry.sequence > client->highest)
-        client->highest = a->entry.sequence;
-    forget_done(a, client);
-    if (!request->known) {
-        a->v.account.clients++;
-        a->account_dirty = true;
-    }
-    save_client(a, request);
+    if (sequence > client->highest)
+        client->highest = sequence;
+}
+
+void request_remember(struct apply *a, enum cq_rc rc, struct cq_slice reply)
+{
+    put_result(a, client_id(a), a->entry.sequence, rc, reply, &a->request.client);
+    forget_done(a, &a->request.client);
+    save_client(a, client_id(a), &a->request);
+}
+
+enum cq_rc request_remember_for(struct apply *a, struct cq_slice id, uint64_t sequence, struct cq_slice reply)
+{
+    struct request request;
+    enum cq_rc rc = load_client(a, id, &request);
+    if (rc != CQ_OK || sequence <= request.client.done) /* nobody waits for it any more */
+        return rc;
+    put_result(a, id, sequence, CQ_OK, reply, &request.client);
+    save_client(a, id, &request);
+    return CQ_OK;
 }

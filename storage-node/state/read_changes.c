@@ -49,7 +49,7 @@ static enum cq_rc vanished_records(struct feed *feed)
 static enum cq_rc vanished_superset(struct feed *feed)
 {
     struct uid_entry *uids;
-    enum cq_rc rc = mail_uids(feed->v, feed->mailbox_id, &uids);
+    enum cq_rc rc = mail_uids(feed->v, feed->mailbox_id, feed->mailbox.uidnext, &uids);
     if (rc == CQ_OK)
         feed->vanished = uid_entry_gaps(uids, feed->mailbox.uidnext, feed->v->pool);
     return rc;

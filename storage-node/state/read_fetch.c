@@ -6,6 +6,7 @@ struct batch {
     struct mail_view *v;
     struct cq_buf *raw;
     uint64_t mailbox;
+    uint32_t uidnext;          /* from here on lie the messages of a COPY that has not come to its end */
     struct db_iter *summaries; /* NULL: they were not asked for */
     uint32_t records, records_max;
     size_t raw_start;
@@ -72,7 +73,7 @@ static enum cq_rc fetch_range(struct batch *batch, struct db_iter *iter, struct 
     while ((rc = db_iter_next(iter)) == CQ_OK) {
         struct cq_slice key = db_iter_key(iter);
         uint32_t uid = cq_get_be32(key.data + key.len - 4);
-        if (uid > range.last)
+        if (uid > range.last || uid >= batch->uidnext)
             return CQ_OK;
         if (batch_full(batch)) {
             *next_r = uid;
@@ -119,6 +120,7 @@ READ(read_fetch)
     if (rc == CQ_OK)
         rc = mail_uidset(v, fetch->uids, &set);
     struct state_key summaries = mail_key(v, KEY_SUMMARY);
+    batch.uidnext = mailbox.uidnext;
     if (rc == CQ_OK && fetch->summaries)
         batch.summaries = db_iter_prefix(v->m->db, &summaries);
     if (rc == CQ_OK)

@@ -99,10 +99,11 @@ READ(read_mailboxes)
 
 /* ---- OPEN_MAILBOX ---- */
 
-static enum cq_rc read_uids(struct mail_view *v, uint64_t mailbox, struct uid_entry *entry)
+static enum cq_rc read_uids(struct mail_view *v, uint64_t mailbox, uint32_t uidnext, struct uid_entry *entry)
 {
-    struct state_key prefix = mail_key_u64(v, KEY_MESSAGE, mailbox);
-    struct db_iter *iter = db_iter_prefix(v->m->db, &prefix);
+    struct state_key from = mail_key_uid(v, KEY_MESSAGE, mailbox, 0);
+    struct state_key to = mail_key_uid(v, KEY_MESSAGE, mailbox, uidnext);
+    struct db_iter *iter = db_iter_new(v->m->db, key_slice(&from), key_slice(&to));
     enum cq_rc rc;
     while ((rc = db_iter_next(iter)) == CQ_OK) {
         struct message_record message;
@@ -116,14 +117,14 @@ static enum cq_rc read_uids(struct mail_view *v, uint64_t mailbox, struct uid_en
     return rc == CQ_E_EOF ? CQ_OK : rc;
 }
 
-enum cq_rc mail_uids(struct mail_view *v, uint64_t mailbox, struct uid_entry **entry_r)
+enum cq_rc mail_uids(struct mail_view *v, uint64_t mailbox, uint32_t uidnext, struct uid_entry **entry_r)
 {
     struct uid_cache *cache = v->m->uids;
     *entry_r = uid_cache_find(cache, v->id, mailbox);
     if (*entry_r)
         return CQ_OK;
     *entry_r = uid_cache_make(cache, v->id, mailbox);
-    enum cq_rc rc = read_uids(v, mailbox, *entry_r);
+    enum cq_rc rc = read_uids(v, mailbox, uidnext, *entry_r);
     if (rc == CQ_OK)
         uid_cache_settle(cache, *entry_r);
     else
@@ -139,7 +140,7 @@ READ(read_open)
     struct uid_entry *uids;
     enum cq_rc rc = mail_load_mailbox(v, open->mailbox, &record);
     if (rc == CQ_OK)
-        rc = mail_uids(v, open->mailbox, &uids);
+        rc = mail_uids(v, open->mailbox, record.uidnext, &uids);
     if (rc != CQ_OK)
         return rc;
     if (uid_entry_count(uids) != record.messages) /* never shorter than it is: clients would delete mail */

@@ -15,6 +15,7 @@ static const struct wire_table group_table = WIRE_TABLE(1, group_fields);
 static const struct wire_field account_fields[] = {
     A(state),
     A(quota_state),
+    A(copying),
     A(incarnation),
     A(modseq),
     A(created),
@@ -66,6 +67,12 @@ static const struct wire_field body_fields[] = {
     Y(references), Y(size), Y(hash_low), Y(hash_high), Y(chunk_count),
 };
 static const struct wire_table body_table = WIRE_TABLE(1, body_fields);
+
+#define J(m) WIRE(struct copy_record, m)
+static const struct wire_field copy_fields[] = {
+    J(time), J(sequence), J(from), J(to), J(modseq), J(size), J(first_uid), J(copied), J(unseen), J(deleted),
+};
+static const struct wire_table copy_table = WIRE_TABLE(1, copy_fields);
 
 static const struct wire_field stage_fields[] = {
     WIRE(struct stage_record, time),
@@ -167,6 +174,19 @@ enum cq_rc body_record_get(struct cq_slice in, struct body_record *r)
     enum cq_rc rc = wire_get(&body_table, &in, r);
     r->chunks = in;
     return rc == CQ_OK && in.len != (uint64_t)r->chunk_count * BODY_CHUNK_SIZE ? CQ_E_CORRUPT : rc;
+}
+
+void copy_record_put(const struct copy_record *r, struct cq_buf *out)
+{
+    wire_put(&copy_table, r, out);
+    cq_buf_slice_add(out, r->client);
+}
+
+enum cq_rc copy_record_get(struct cq_slice in, struct copy_record *r)
+{
+    enum cq_rc rc = wire_get(&copy_table, &in, r);
+    r->client = in;
+    return rc == CQ_OK && in.len != 16 ? CQ_E_CORRUPT : rc;
 }
 
 void stage_record_put(const struct stage_record *r, struct cq_buf *out)

@@ -24,6 +24,7 @@ enum { QUOTA_WARNED = 1, QUOTA_EXCEEDED = 2 };
 
 struct account_record {
     uint8_t state, quota_state;
+    uint8_t copying; /* 1: a large COPY is going on, see KEY_COPY */
     uint64_t incarnation, modseq, created;
     uint64_t next_mailbox, next_email;
     uint32_t next_uidvalidity;
@@ -74,6 +75,16 @@ struct body_record {
 };
 #define BODY_CHUNK_SIZE 48
 
+/* A COPY of more than STATE_EFFECTS_MAX messages on its way (copy_job.c). */
+struct copy_record {
+    uint64_t time; /* of the last piece, us */
+    uint64_t sequence, from, to;
+    uint64_t modseq;    /* that it will have */
+    uint64_t size;      /* of what is copied so far, like the next three */
+    uint32_t first_uid; /* of the new messages: the destination's UIDNEXT all the while */
+    uint32_t copied, unseen, deleted;
+    struct cq_slice client; /* 16 bytes: whose request it is */
+};
 struct stage_record {
     uint64_t time; /* of the last piece, us */
     uint64_t size;
@@ -113,6 +124,8 @@ void message_record_put(const struct message_record *r, struct cq_buf *out);
 enum cq_rc message_record_get(struct cq_slice in, struct message_record *r);
 void body_record_put(const struct body_record *r, struct cq_buf *out);
 enum cq_rc body_record_get(struct cq_slice in, struct body_record *r);
+void copy_record_put(const struct copy_record *r, struct cq_buf *out);
+enum cq_rc copy_record_get(struct cq_slice in, struct copy_record *r);
 void stage_record_put(const struct stage_record *r, struct cq_buf *out);
 enum cq_rc stage_record_get(struct cq_slice in, struct stage_record *r);
 void client_record_put(const struct client_record *r, struct cq_buf *out);

@@ -17,12 +17,14 @@ enum key_kind {
     KEY_MAILBOX = 'B',      /* mailbox                */
     KEY_NAME = 'N',         /* name                   mailbox id */
     KEY_SUBSCRIPTION = 'U', /* name                   */
+    KEY_COPY_UIDS = 'J',    /* -                      UIDs of a large COPY on its way */
     KEY_PIECE = 'P',        /* stage id, offset       a chunk */
     KEY_BODY = 'b',         /* email                  manifest, references */
     KEY_CHANGE = 'c',       /* mailbox, modseq, uid   index of messages by modseq */
     KEY_DELETED = 'd',      /* mailbox, uid           index of messages with \Deleted */
     KEY_CHARGE = 'g',       /* charge id              */
     KEY_CHARGE_TIME = 'h',  /* time, charge id        recipients */
+    KEY_COPY = 'j',         /* -                      a large COPY on its way */
     KEY_DELIVERY = 'k',     /* delivery key           */
     KEY_MESSAGE = 'm',      /* mailbox, uid           */
     KEY_STAGE = 'p',        /* stage id               */

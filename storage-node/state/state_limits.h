@@ -8,6 +8,8 @@
 #define STATE_LIMITS(X)                                                                                                \
     X(STATE_EFFECTS_MAX, 5000, "messages", "Messages (or mailboxes of a renamed tree) that one command touches",       \
       "CQ_E_LIMIT; the front-end asks in parts")                                                                       \
+    X(STATE_COPY_MAX, 100000, "messages", "Messages that one COPY copies, in pieces of 5,000 that show at once at its end", \
+      "CQ_E_LIMIT")                                                                       \
     X(STATE_MAILBOXES_MAX, 10000, "mailboxes", "Mailboxes of an account", "CQ_E_LIMIT")                                \
     X(STATE_SUBSCRIPTIONS_MAX, 10000, "names", "Subscriptions of an account", "CQ_E_LIMIT")                            \
     X(STATE_NAMES_BYTES_MAX, 4u << 20, "bytes", "All names of an account's mailboxes and subscriptions together",      \
@@ -37,6 +39,7 @@ CQ_LIMITS_ENUM(STATE_LIMITS);
 /* Lifetimes by entry time (us). */
 #define STATE_REQUEST_AGE_US (UINT64_C(15) * 60 * 1000000)
 #define STATE_STAGE_AGE_US (UINT64_C(3600) * 1000000)
+#define STATE_COPY_IDLE_US (UINT64_C(60) * 1000000) /* then RECLAIM goes on with a COPY that nobody asks for */
 #define STATE_DELIVERY_KEY_AGE_US (UINT64_C(5) * 86400 * 1000000)
 #define STATE_SENDING_WINDOW_US (UINT64_C(86400) * 1000000)
 

@@ -188,6 +188,24 @@ static void a_staged_body_is_stored_whole(void **state)
     assert_memory_equal(back.data, octets + 499990, 20);
 }
 
+static void a_copy_of_more_than_one_entry_takes_is_one_call(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t inbox = mailbox_named(f, "INBOX"), sent = mailbox_named(f, "Sent");
+    static struct mail_new_message messages[3000];
+    struct mail_appended appended;
+    struct uid_range all = {1, UINT32_MAX};
+    struct uidset set = {&all, 1};
+    struct mail_copied copied;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(mailstore_append(f->store, &f->account, inbox, messages, 3000, &appended, &f->err), CQ_OK);
+    uint64_t commands = mailstore_local_commands(f->local);
+    assert_int_equal(mailstore_copy(f->store, &f->account, inbox, sent, &set, false, f->pool, &copied, &f->err), CQ_OK);
+    assert_int_equal(uidset_size(&copied.copied), 12000);
+    assert_int_equal(copied.first_uid, 1);
+    assert_int_equal(mailstore_local_commands(f->local), commands + 4);
+}
+
 static void changed(void *arg, struct cq_slice notice)
 {
     assert_true(notice.len > 0);
@@ -214,6 +232,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_appended_message_is_opened_fetched_and_read, setup, teardown),
         cmocka_unit_test_setup_teardown(changes_tell_what_is_new_what_changed_and_what_vanished, setup, teardown),
         cmocka_unit_test_setup_teardown(a_staged_body_is_stored_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_copy_of_more_than_one_entry_takes_is_one_call, setup, teardown),
         cmocka_unit_test_setup_teardown(a_watch_hears_of_every_change_of_its_account, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,6 +75,7 @@ GETTER(mailbox, struct mailbox_record)
 GETTER(message, struct message_record)
 GETTER(body, struct body_record)
 GETTER(stage, struct stage_record)
+GETTER(copy, struct copy_record)
 GETTER(client, struct client_record)
 GETTER(result, struct result_record)
 GETTER(charge, struct charge_record)
@@ -102,6 +103,7 @@ static void records_are_written_as_their_document_says(void **state)
 
     account_record_put(&(struct account_record){.state = ACCOUNT_ACTIVE,
                                                 .quota_state = 2,
+                                                .copying = 1,
                                                 .incarnation = 3,
                                                 .modseq = 4,
                                                 .created = 5,
@@ -131,6 +133,7 @@ static void records_are_written_as_their_document_says(void **state)
     check("01"
           "01"
           "02"
+          "01"
           "0300000000000000"
           "0400000000000000"
           "0500000000000000"
@@ -240,6 +243,32 @@ static void records_are_written_as_their_document_says(void **state)
           get_body, false);
     piece_record_put(&chunk, fresh());
     check("01" ROW, get_piece, false);
+
+    copy_record_put(&(struct copy_record){.time = 1,
+                                          .sequence = 2,
+                                          .from = 3,
+                                          .to = 4,
+                                          .modseq = 5,
+                                          .size = 6,
+                                          .first_uid = 7,
+                                          .copied = 8,
+                                          .unseen = 9,
+                                          .deleted = 10,
+                                          .client = CQ_SLICE("0123456789abcdef")},
+                    fresh());
+    check("01"
+          "0100000000000000"
+          "0200000000000000"
+          "0300000000000000"
+          "0400000000000000"
+          "0500000000000000"
+          "0600000000000000"
+          "07000000"
+          "08000000"
+          "09000000"
+          "0a000000"
+          "30313233343536373839616263646566",
+          get_copy, false);
 
     stage_record_put(&(struct stage_record){1, 2, 3}, fresh());
     check("01"

@@ -64,11 +64,10 @@ static void on_beat(struct io_timer *timer)
 
 static void join_admin(struct router_worker *worker)
 {
-    char name[32];
     if (!worker->shared->admin)
         return;
-    snprintf(name, sizeof name, "topology-%u", worker->number);
-    worker->ready = admin_check_add(worker->shared->admin, name, ADMIN_READY | ADMIN_STARTUP);
+    snprintf(worker->ready_name, sizeof worker->ready_name, "topology-%u", worker->number);
+    worker->ready = admin_check_add(worker->shared->admin, worker->ready_name, ADMIN_READY);
     worker->heartbeat = admin_heartbeat_add(worker->shared->admin, io_loop_name(worker->loop));
     io_timer_start(&worker->beat, 0);
 }

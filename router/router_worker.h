@@ -34,6 +34,7 @@ struct router_worker {
     struct topology_watch *watch;
     struct cq_prng jitter;
     struct admin_check *ready; /* is the topology known? */
+    char ready_name[32];
     struct admin_heartbeat *heartbeat;
     struct io_timer beat;
 };

@@ -136,6 +136,7 @@ static enum cq_rc transport_call(struct mailstore_transport *transport, const st
     struct rpc_reply_in reply = {0};
     struct cq_err own = {0};
     *answer_r = (struct mailstore_answer){0};
+    cq_err_clear(err ? err : &own);
     struct rpc_payload *payload = rpc_payload_join(&frame, call->message, call->raw, call->raw_count);
     if (!payload)
         return CQ_FAIL(err, CQ_E_TOO_BIG, "request over the frame limit");

@@ -16,14 +16,16 @@
     X(PLANT_READ_TOO_EARLY, "read-too-early", "a new leader reads before an entry of its term is committed")           \
     X(PLANT_STALE_PRE_VOTE, "stale-pre-vote", "pre-votes are taken for votes")                                         \
     X(PLANT_TRIM_IGNORES_FLOOR, "trim-ignores-floor", "the log is trimmed past what the slowest replica has")          \
+    X(PLANT_NO_START_FENCE, "no-start-fence", "a restarted process speaks before what it has read is durable")         \
+    X(PLANT_EARLY_HAND_OUT, "early-hand-out", "entries are applied before they are durable on this replica")           \
     X(PLANT_COMMIT_FALLS, "commit-falls", "the commit index follows libraft's, which can fall")                        \
     X(PLANT_FREE_BODY_EARLY, "free-body-early", "a dead body is removed while a lagging follower needs it")            \
     X(PLANT_DROP_NOTICE, "drop-notice", "a watcher is not told of one change in eight")                                \
     X(PLANT_APPLY_TWICE, "apply-twice", "the last entries are applied again after a restart")                          \
-    X(PLANT_REUSE_UID, "reuse-uid", "UIDNEXT is taken from the messages that are there after a restart")               \
+    X(PLANT_REUSE_UID, "reuse-uid", "one write in four of a mailbox, with its UIDNEXT, is lost")                       \
     X(PLANT_RESURRECT, "resurrect", "an expunge is not written to the store")                                          \
     X(PLANT_LOSE_FLAG, "lose-flag", "adding flags replaces those that are there")                                      \
-    X(PLANT_FORGET_REQUESTS, "forget-requests", "remembered results are gone after a restart")
+    X(PLANT_FORGET_REQUESTS, "forget-requests", "remembered results do not reach the store")
 
 enum cq_plant {
 #define CQ_PLANT_ENUM(symbol, name, what) symbol,

@@ -3,6 +3,7 @@
 #include "raft_private.h"
 
 #include "base/cq_assert.h"
+#include "base/cq_planted.h"
 
 #define LOAD_BYTES (4u << 20)
 
@@ -22,6 +23,8 @@ struct raft_item *raft_item_at(const struct raft_group *group, uint64_t index, c
 
 void raft_commit_advance(struct raft_group *group, uint64_t commit)
 {
+    if (planted(PLANT_COMMIT_FALLS) && commit < group->commit)
+        group->commit = group->delivered = commit;
     while (group->commit < commit) {
         const struct raft_log_entry *entry = raft_log_at(&group->log, ++group->commit);
         CQ_ASSERT(entry);
@@ -56,7 +59,7 @@ static bool has_room(const struct raft_group *group)
 
 static uint64_t deliverable(const struct raft_group *group)
 {
-    return group->commit < group->stored ? group->commit : group->stored;
+    return group->commit < group->stored || planted(PLANT_EARLY_HAND_OUT) ? group->commit : group->stored;
 }
 
 static void ask_load(struct raft_group *group)

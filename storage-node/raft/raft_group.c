@@ -3,6 +3,7 @@
 
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
+#include "base/cq_planted.h"
 
 #include <stdlib.h>
 
@@ -125,7 +126,8 @@ static void fence_start(struct raft_group *group, const struct raft_boot *boot)
 {
     struct raft_job *job = raft_host_job(group->host);
     raft_job_vote(job, &group->owner, boot->term, boot->vote);
-    group->fence = raft_job_number(job);
+    if (!planted(PLANT_NO_START_FENCE))
+        group->fence = raft_job_number(job);
 }
 
 enum cq_rc raft_group_start(struct raft_group *group, const struct raft_group_config *config, struct raft_boot *boot,
@@ -266,7 +268,7 @@ static void to_vote_result(const struct raft_wire *wire, struct raft_message *m)
 {
     m->type = RAFT_REQUEST_VOTE_RESULT;
     m->request_vote_result = (struct raft_request_vote_result){
-        .version = 2,
+        .version = planted(PLANT_STALE_PRE_VOTE) ? 1 : 2,
         .term = wire->term,
         .vote_granted = wire->flags & RAFT_WIRE_GRANTED,
         .pre_vote = wire->flags & RAFT_WIRE_PRE_VOTE,

@@ -4,6 +4,7 @@
 
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
+#include "base/cq_planted.h"
 
 #include <stdlib.h>
 
@@ -19,7 +20,8 @@ static void take_term(struct raft_group *group)
 {
     struct raft_job *job = raft_host_job(group->host);
     raft_job_vote(job, &group->owner, raft_current_term(&group->raft), raft_voted_for(&group->raft));
-    group->fence = raft_job_number(job);
+    if (!planted(PLANT_VOTE_BEFORE_DURABLE))
+        group->fence = raft_job_number(job);
 }
 
 /* ---- Entries ---- */
@@ -40,7 +42,8 @@ static void truncate_from(struct raft_group *group, uint64_t index)
     struct raft_job *job = raft_host_job(group->host);
     for (uint64_t i = index; i <= raft_log_last(&group->log); i++) {
         const struct raft_log_entry *entry = raft_log_at(&group->log, i);
-        raft_job_remove(job, &group->owner, i, entry->term, entry->chunk_count);
+        if (!planted(PLANT_SKIP_TRUNCATION))
+            raft_job_remove(job, &group->owner, i, entry->term, entry->chunk_count);
     }
     raft_log_truncate(&group->log, index);
     if (group->stored >= index)
@@ -106,7 +109,8 @@ static void became_leader(struct raft_group *group)
 {
     group->lead_term = raft_current_term(&group->raft);
     /* libraft appends a no-op unless everything in the log is known to be committed. */
-    group->commit_known = raft_commit_index(&group->raft) == raft_last_index(&group->raft);
+    group->commit_known =
+        raft_commit_index(&group->raft) == raft_last_index(&group->raft) || planted(PLANT_READ_TOO_EARLY);
     raft_streams_start(group);
 }
 
@@ -116,7 +120,7 @@ static void lost_leadership(struct raft_group *group)
     group->commit_known = false;
     raft_streams_stop(group);
     raft_commit_fail_pending(group);
-    raft_reads_fail(group, CQ_E_NOT_LEADER);
+    raft_reads_fail(group, planted(PLANT_READ_AFTER_LOSS) ? CQ_OK : CQ_E_NOT_LEADER);
 }
 
 static void take_state(struct raft_group *group)

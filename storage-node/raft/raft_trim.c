@@ -2,6 +2,8 @@
  * which the leader's heartbeats carry), never past what this replica's state has durably applied. */
 #include "raft_private.h"
 
+#include "base/cq_planted.h"
+
 void raft_floor_update(struct raft_group *group)
 {
     if (!raft_group_is_leader(group))
@@ -33,7 +35,7 @@ void raft_trim_consider(struct raft_group *group)
     if (group->failed || group->trim_job || index < group->log.marker_index + settings->trim_entries)
         return;
     raft_floor_update(group);
-    if (group->floor < index)
+    if (group->floor < index && !planted(PLANT_TRIM_IGNORES_FLOOR))
         index = group->floor;
     const struct raft_conf_at *conf = conf_at(group, index);
     if (!conf || index < group->log.marker_index + settings->trim_entries || index <= settings->trim_keep)

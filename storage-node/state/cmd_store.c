@@ -1,4 +1,5 @@
 /* STORE. UIDs that are not there are skipped (RFC 2180 4.2.1); a message that would not change keeps its modseq. */
+#include "base/cq_planted.h"
 #include "state/mail_private.h"
 
 /* What the command does to a message's flags. */
@@ -10,7 +11,7 @@ struct change {
 
 static uint8_t combine(Chasqui__Mail__Store__Mode mode, uint8_t have, uint8_t given)
 {
-    if (mode == CHASQUI__MAIL__STORE__MODE__ADD)
+    if (mode == CHASQUI__MAIL__STORE__MODE__ADD && !planted(PLANT_LOSE_FLAG))
         return have | given;
     return mode == CHASQUI__MAIL__STORE__MODE__REMOVE ? (uint8_t)(have & ~given) : given;
 }

@@ -3,6 +3,7 @@
 #include "base/cq_assert.h"
 #include "base/cq_endian.h"
 #include "base/cq_list.h"
+#include "base/cq_planted.h"
 #include "state/layer.h"
 
 #include <stdlib.h>
@@ -104,7 +105,7 @@ struct cq_hash128 db_record_hash(struct cq_slice key, struct cq_slice value)
 static void mark_encode(const struct db_mark *mark, uint8_t out[static MARK_SIZE])
 {
     out[0] = MARK_VERSION;
-    cq_put_le64(out + 1, mark->index);
+    cq_put_le64(out + 1, mark->index - (planted(PLANT_APPLY_TWICE) && mark->index > 9 ? 2 : 0));
     cq_put_le64(out + 9, mark->term);
     cq_put_le64(out + 17, mark->digest.low);
     cq_put_le64(out + 25, mark->digest.high);
@@ -431,9 +432,20 @@ struct machine_effects *db_effects_take(struct state_db *db)
     return effects;
 }
 
+/* Only in the simulator's planted build: this change does not reach the store. */
+static bool planted_loss(const struct layer_node *node)
+{
+    uint8_t kind = node->key.data[STATE_KEY_HEAD - 1];
+    return (planted(PLANT_RESURRECT) && kind == KEY_MESSAGE && node->deleted) ||
+           (planted(PLANT_FORGET_REQUESTS) && (kind == KEY_RESULT || kind == KEY_CLIENT)) ||
+           (planted(PLANT_REUSE_UID) && kind == KEY_MAILBOX && !node->deleted && cq_xxh3_64(node->value) % 4 == 0);
+}
+
 void db_effects_encode(const struct machine_effects *effects, struct store_batch *batch)
 {
     for (const struct layer_node *node = layer_seek(effects->layer, CQ_SLICE_NONE); node; node = layer_next(node)) {
+        if (planted_loss(node))
+            continue;
         if (node->deleted)
             store_batch_delete(batch, STORE_STATE, node->key);
         else

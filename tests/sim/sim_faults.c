@@ -50,16 +50,41 @@ static void kill_process(struct mail *mail)
     crash(mail->sim, some_node(mail->sim), false);
 }
 
-/* A kill, and before anything else is synced the power goes too. */
-static void kill_then_power(struct mail *mail)
+/* A process is killed while its disk is slow and starts again: what it reads then is in the page cache only. If it
+ * spoke of it now, the power cut that follows would make it a liar; the leaders that believed it lose power too. */
+static void power_cut_after_kill(struct sim *sim, void *arg, uint64_t life, uint64_t b)
 {
-    struct sim_node *node = some_node(mail->sim);
-    if (!sim_node_up(node))
+    struct sim_node *node = arg;
+    (void)b;
+    for (unsigned g = 0; g < sim->options.groups; g++) {
+        struct sim_node *leader = sim_leader(sim, g);
+        if (leader && leader != node && sim_chance(sim, 2))
+            crash(sim, leader, true);
+    }
+    if (node->life == life)
+        crash(sim, node, true);
+    node->sync_us = 800;
+}
+
+static void kill_on_slow_disk(struct sim *sim, void *arg, uint64_t life, uint64_t b)
+{
+    struct sim_node *node = arg;
+    (void)b;
+    if (!sim_node_up(node) || node->life != life)
         return;
     sim_node_crash(node, false);
     sim_node_start(node);
-    if (!mail->sim->failures)
-        crash(mail->sim, node, true);
+    sim_at(sim, sim_between(sim, 50 * SIM_MS, 150 * SIM_MS), power_cut_after_kill, node, node->life, 0);
+}
+
+static void kill_then_power(struct mail *mail)
+{
+    struct sim *sim = mail->sim;
+    struct sim_node *node = some_node(sim);
+    if (!sim_node_up(node))
+        return;
+    node->sync_us = sim_between(sim, 200 * SIM_MS, 800 * SIM_MS);
+    sim_at(sim, sim_between(sim, 1 * SIM_MS, 100 * SIM_MS), kill_on_slow_disk, node, node->life, 0);
 }
 
 static void power_cut_of_all(struct mail *mail)

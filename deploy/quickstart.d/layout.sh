@@ -1,7 +1,7 @@
 # What a cluster of the quick start consists of: names, ports, certificates, settings files.
 # Sourced by deploy/quickstart. All of it follows from the base port, which is kept in layout.env.
 
-process_names=(storage-a storage-b storage-c router-1 router-2 frontend-1 frontend-2)
+process_names=(storage-a storage-b storage-c quota-1 router-1 router-2 frontend-1 frontend-2)
 
 role_of() {
     case $1 in
@@ -147,6 +147,7 @@ cluster: $cluster
 node: $1
 hostname: localhost
 routers: $(list_of rpc_of router)
+quota: "$(rpc_of quota-1)"
 $(link_tls frontend-admin)
 certificates:
   - {cert: $dir/certs/public.pem, key: $dir/certs/public.key}

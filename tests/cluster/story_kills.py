@@ -213,6 +213,7 @@ class Client(threading.Thread):
             text = parts[0] + b" " + parts[-1]
             uid = int(re.search(rb"UID (\d+)", text).group(1))
             flags = set(re.search(rb"FLAGS \(([^)]*)\)", text).group(1).decode().split())
+            flags.discard("\\Recent")  # the session's, not the message's
             token = re.search(rb"X-Token: (\S+)", parts[1])
             if uid in seen:
                 self.model.blame("uid twice", f"{mailbox} {uid}")

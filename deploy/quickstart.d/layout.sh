@@ -38,6 +38,12 @@ admin_rpc_of() { echo "127.0.0.1:$((base_port + 2200 + $(index_of "$1")))"; }
 
 data_of() { case $1 in storage-*) echo "$dir/data/$1" ;; *) echo "" ;; esac; }
 
+# A storage node's id, as chasquictl writes it; empty before its first start.
+node_of() {
+    [ -e "$dir/data/$1/identity" ] || return 0
+    sed -nE 's/^node (.{8})(.{4})(.{4})(.{4})(.{12})$/\1-\2-\3-\4-\5/p' "$dir/data/$1/identity"
+}
+
 ca=
 load_layout() {
     . "$dir/layout.env"

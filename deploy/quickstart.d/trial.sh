@@ -48,7 +48,7 @@ status_json() {
     local name
     for name in "${process_names[@]}"; do
         jq -nc --arg name "$name" --arg role "$(role_of "$name")" --arg program "$bin/$(program_of "$name")" \
-            --arg node "$(cat "$dir/data/$name/node-id" 2>/dev/null)" --arg pid "$(running "$name" && pid_of "$name")" \
+            --arg node "$(node_of "$name")" --arg pid "$(running "$name" && pid_of "$name")" \
             --arg data "$(data_of "$name")" --arg config "$dir/conf/$name.yaml" --arg log "$dir/logs/$name.log" \
             --arg admin "$(admin_of "$name")" --arg dc "$(dc_of "$name")" \
             '{name: $name, role: $role, dc: $dc, node: $node, pid: ($pid | if . == "" then null else tonumber end), data: $data, config: $config, log: $log, admin: $admin, program: $program}'

@@ -1,6 +1,6 @@
 #include "mail/mail_charset.h"
 
-#include "mail/mail_utf8_private.h"
+#include "mail_utf8_private.h"
 
 #include "base/cq_mem.h"
 

@@ -10,6 +10,15 @@ static inline bool mail_lex_is_blank(uint8_t c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\0';
 }
 
+/* 0 to 15, or -1 for what is no hexadecimal digit. */
+static inline int mail_lex_hex(uint8_t c)
+{
+    if (cq_ascii_digit(c))
+        return c - '0';
+    c = cq_ascii_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* At a "(": the place after the comment, nested ones and quoted pairs included; its text goes to `text` (NULL:
  * nowhere). */
 size_t mail_lex_comment(struct cq_slice s, size_t at, struct cq_buf *text);

@@ -193,21 +193,14 @@ void mail_param_encode(struct cq_slice utf8, struct cq_buf *out)
     percent_encode(utf8, out);
 }
 
-static int hex_value(uint8_t c)
-{
-    if (cq_ascii_digit(c))
-        return c - '0';
-    c = cq_ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void percent_decode(struct cq_slice s, struct cq_buf *out)
 {
     for (size_t i = 0; i < s.len; i++) {
-        bool code = s.data[i] == '%' && s.len - i > 2 && hex_value(s.data[i + 1]) >= 0 && hex_value(s.data[i + 2]) >= 0;
+        bool code =
+            s.data[i] == '%' && s.len - i > 2 && mail_lex_hex(s.data[i + 1]) >= 0 && mail_lex_hex(s.data[i + 2]) >= 0;
         uint8_t c = s.data[i];
         if (code)
-            c = (uint8_t)(hex_value(s.data[i + 1]) << 4 | hex_value(s.data[i + 2]));
+            c = (uint8_t)(mail_lex_hex(s.data[i + 1]) << 4 | mail_lex_hex(s.data[i + 2]));
         cq_buf_byte(out, c);
         i += code ? 2 : 0;
     }

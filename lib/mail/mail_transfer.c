@@ -1,5 +1,7 @@
 #include "mail/mail_transfer.h"
 
+#include "mail_lex_private.h"
+
 #include "base/cq_assert.h"
 
 #define SKIP 64
@@ -98,14 +100,6 @@ static uint8_t *base64_decode(struct mail_transfer *t, struct cq_slice in, uint8
     return to;
 }
 
-static int hex_value(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = cq_ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static uint8_t *qp_flush(struct mail_transfer *t, uint8_t *to)
 {
     memcpy(to, t->blanks, t->pending);
@@ -160,10 +154,10 @@ static uint8_t *qp_not_a_code(struct mail_transfer *t, uint8_t c, uint8_t *to)
 
 static uint8_t *qp_after_equals(struct mail_transfer *t, uint8_t c, uint8_t *to)
 {
-    if (t->state == QP_HEX && hex_value(c) >= 0) {
-        *to++ = (uint8_t)(hex_value(t->hex) << 4 | hex_value(c));
+    if (t->state == QP_HEX && mail_lex_hex(c) >= 0) {
+        *to++ = (uint8_t)(mail_lex_hex(t->hex) << 4 | mail_lex_hex(c));
         t->state = QP_TEXT;
-    } else if (t->state == QP_EQ && hex_value(c) >= 0) {
+    } else if (t->state == QP_EQ && mail_lex_hex(c) >= 0) {
         t->hex = c;
         t->state = QP_HEX;
     } else if (c == '\n' && t->state != QP_HEX) { /* a soft line break */

@@ -3,7 +3,8 @@
 #include "mail/mail_charset.h"
 #include "mail/mail_header.h"
 #include "mail/mail_transfer.h"
-#include "mail/mail_utf8_private.h"
+#include "mail_lex_private.h"
+#include "mail_utf8_private.h"
 
 #define CHARSET_NAME_MAX 64
 #define CHARSETS_MAX 8   /* different charsets in one value; words in further ones stay as they are */
@@ -124,14 +125,6 @@ static void decode_text(const struct word *w, struct mail_charset *cs, struct cq
     cq_buf_fini(&octets);
 }
 
-static int hex_value(uint8_t c)
-{
-    if (cq_ascii_digit(c))
-        return c - '0';
-    c = cq_ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* RFC 2047 4.2: "_" is a blank; unlike quoted-printable there are no line ends to care for. */
 static void decode_q(struct cq_slice text, struct mail_charset *cs, struct cq_buf *out)
 {
@@ -139,8 +132,9 @@ static void decode_q(struct cq_slice text, struct mail_charset *cs, struct cq_bu
     size_t n = 0;
     for (size_t i = 0; i < text.len; i++) {
         uint8_t c = text.data[i] == '_' ? ' ' : text.data[i];
-        if (c == '=' && text.len - i > 2 && hex_value(text.data[i + 1]) >= 0 && hex_value(text.data[i + 2]) >= 0) {
-            c = (uint8_t)(hex_value(text.data[i + 1]) << 4 | hex_value(text.data[i + 2]));
+        if (c == '=' && text.len - i > 2 && mail_lex_hex(text.data[i + 1]) >= 0 &&
+            mail_lex_hex(text.data[i + 2]) >= 0) {
+            c = (uint8_t)(mail_lex_hex(text.data[i + 1]) << 4 | mail_lex_hex(text.data[i + 2]));
             i += 2;
         }
         piece[n++] = c;

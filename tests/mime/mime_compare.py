@@ -98,7 +98,8 @@ def bare_cr_in_type(n, a, r):
 
 
 def odd_encoding(n, a, r):
-    return any(not re.match(rb"^[A-Za-z0-9-]+$", v) for v in n.fields(b"content-transfer-encoding"))
+    folded = re.search(rb"(?i)(^|\n)content-transfer-encoding:[^\n]*\n[ \t]", n.header)
+    return bool(folded) or any(not re.match(rb"^[A-Za-z0-9-]+$", v) for v in n.fields(b"content-transfer-encoding"))
 
 
 def unfinished_boundary(n, a, r):
@@ -136,6 +137,11 @@ def header_at_end(n, a, r):
 
 def other_message(n, a, r):
     return a["t"].startswith("message/") and a["t"] not in ("message/rfc822", "message/global")
+
+
+def long_line(n, a, r):
+    """A line about as long as GMime's buffer, here or below: it loses the boundary after it."""
+    return re.search(rb"[^\n]{3000,}", n.all) is not None
 
 
 def lone_boundary(n, a, r):
@@ -178,6 +184,7 @@ RULES = [
     ("hyphens-in-boundary", "gmime python", "type children content", hyphen_boundary),
     ("empty-part-without-header", "python", "children", lone_boundary),
     ("other-message-type", "python", "children content", other_message),
+    ("long-header-line", "gmime", "type children content", long_line),
     ("mixed-line-ends", "gmime", "content", mixed_line_ends),
     ("header-at-end", "gmime", "type children", header_at_end),
     ("last-line-end", "python", "content", last_line_end),

@@ -5,6 +5,7 @@
 #include "imap/imap_message.h"
 #include "imap/imap_records.h"
 #include "imap/imap_reply.h"
+#include "imap/imap_sync.h"
 
 #define SEEN_PIECE 64 /* messages whose \Seen is set before their octets go out */
 
@@ -15,10 +16,8 @@ struct fetching {
     const struct imap_fetch *fetch;
     struct cq_pool *pool; /* of one message */
     struct uidset_builder unseen;
-    uint64_t seen_modseq; /* of our own setting of \Seen; 0: nothing was set */
-    struct uidset seen;   /* ... of these */
-    uint64_t token;       /* the account's last change, as far as all of them are known to us; 0: not any more */
-    struct uidset_builder told;
+    struct uidset seen; /* of the present piece: we have set \Seen */
+    struct imap_own_changes own;
     bool uid, summaries, some_gone;
     enum cq_rc damaged; /* the first message that could not be read */
 };
@@ -201,37 +200,22 @@ static enum cq_rc collect_unseen(void *ctx, const struct fetch_record *record, c
     return CQ_OK;
 }
 
-/* The feed will bring our own \Seen again: it need not be told twice, unless somebody else's change may be in it too.
- */
-static void forget_own_change(struct fetching *f)
-{
-    f->run->session->view->dirty = true;
-    if (f->seen_modseq != f->token + 1) {
-        f->token = 0;
-        return;
-    }
-    f->token = f->seen_modseq;
-    for (size_t i = 0; i < f->seen.count; i++)
-        uidset_builder_add(&f->told, f->seen.ranges[i].first, f->seen.ranges[i].last);
-    f->run->told.upto = f->seen_modseq;
-}
-
 /* \Seen is set first, so that the flags that go out with the octets are the flags in the store. */
 static enum cq_rc set_seen(struct fetching *f, const struct uidset *uids, struct cq_err *err)
 {
     struct imap_session *session = f->run->session;
     struct uidset modified;
+    uint64_t modseq = 0;
     uidset_builder_init(&f->unseen, f->run->pool);
     enum cq_rc rc = imap_each_record(f->run, uids, false, collect_unseen, f, NULL, err);
     f->seen = uidset_builder_finish(&f->unseen);
-    f->seen_modseq = 0;
     if (rc != CQ_OK || f->seen.count == 0)
         return rc;
     const struct mail_store change = {
         .mailbox = session->view->mailbox, .uids = &f->seen, .mode = MAIL_STORE_ADD, .flags = MAIL_SEEN};
-    rc = mailstore_store(session->service->store, &session->account, &change, f->run->pool, &modified, &f->seen_modseq,
-                         err);
-    forget_own_change(f);
+    rc = mailstore_store(session->service->store, &session->account, &change, f->run->pool, &modified, &modseq, err);
+    imap_own_changes_add(&f->own, &f->seen, modseq);
+    session->view->dirty = true;
     return rc;
 }
 
@@ -239,8 +223,7 @@ static enum cq_rc fetch_seen_pieces(struct fetching *f, const struct uidset *uid
 {
     uint32_t next = 1;
     enum cq_rc rc = CQ_OK;
-    f->token = f->run->session->view->token;
-    uidset_builder_init(&f->told, f->run->pool);
+    imap_own_changes_begin(f->run, &f->own);
     while (rc == CQ_OK && next) {
         struct uidset piece = imap_view_piece(f->run->session->view, uids, next, SEEN_PIECE, f->run->pool, &next);
         if (piece.count == 0)
@@ -249,7 +232,7 @@ static enum cq_rc fetch_seen_pieces(struct fetching *f, const struct uidset *uid
         if (rc == CQ_OK)
             rc = imap_each_record(f->run, &piece, f->summaries, fetch_message, f, NULL, err);
     }
-    f->run->told.uids = uidset_builder_finish(&f->told);
+    imap_own_changes_end(f->run, &f->own);
     return rc;
 }
 
@@ -296,11 +279,13 @@ static enum cq_rc fetch_set(struct fetching *f, struct uidset *uids, struct cq_e
 static void answer(struct fetching *f, enum cq_rc rc, const struct cq_err *err)
 {
     struct imap_run *run = f->run;
-    if (rc == CQ_OK && f->damaged != CQ_OK)
-        imap_fail(run, f->damaged, err);
-    else if (rc != CQ_OK)
+    if (rc == CQ_OK)
+        rc = f->damaged;
+    if (rc != CQ_OK) {
+        run->told = (struct imap_told){0}; /* not all of it has been told */
         imap_fail(run, rc, err);
-    else if (f->some_gone)
+    }
+    if (f->some_gone)
         run->session->view->dirty = true;
 }
 

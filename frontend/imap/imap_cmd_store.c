@@ -2,7 +2,10 @@
  * skipped and the answer is OK (RFC 2180 4.2.1). */
 #include "imap/imap_records.h"
 #include "imap/imap_reply.h"
+#include "imap/imap_sync.h"
 #include "imap/imap_write.h"
+
+#define STORE_PIECE 5000 /* messages of one entry */
 
 static bool is_uid(const struct imap_run *run)
 {
@@ -60,25 +63,18 @@ static void answer_modified(struct imap_run *run, const struct uidset *modified)
     cq_buf_fini(&code);
 }
 
-/* The feed will bring what we changed ourselves. After a silent STORE the client wants to hear of it only when somebody
- * else's change may be in it: that is so unless the account's last change before ours was known already. */
-static void forget_own_change(struct imap_run *run, const struct uidset *uids, uint64_t modseq, uint64_t token)
-{
-    if (modseq && modseq == token + 1)
-        run->told = (struct imap_told){*uids, modseq};
-}
-
 static bool wants_answer(const struct imap_run *run)
 {
     return !run->command.u.store.silent || run->session->condstore;
 }
 
-static void store(struct imap_run *run, const struct uidset *uids)
+/* In pieces of one entry each, so that it is known of each one whether somebody else was in between. */
+static enum cq_rc change(struct imap_run *run, const struct uidset *uids, struct uidset_builder *modified,
+                         struct cq_err *err)
 {
     struct imap_session *session = run->session;
-    const struct mail_store change = {
+    struct mail_store store = {
         .mailbox = session->view->mailbox,
-        .uids = uids,
         .mode = (enum mail_store_mode)run->command.u.store.mode,
         .flags = run->command.u.store.flags.system,
         .keywords = run->command.u.store.flags.keywords,
@@ -86,22 +82,44 @@ static void store(struct imap_run *run, const struct uidset *uids)
         .has_unchanged_since = run->command.u.store.has_unchanged_since,
         .unchanged_since = run->command.u.store.unchanged_since,
     };
-    struct uidset modified = {0};
+    struct imap_own_changes own;
+    uint32_t next = 1;
+    enum cq_rc rc = CQ_OK;
+    imap_own_changes_begin(run, &own);
+    while (rc == CQ_OK && next) {
+        struct uidset failed = {0};
+        uint64_t modseq = 0;
+        struct uidset piece = imap_view_piece(session->view, uids, next, STORE_PIECE, run->pool, &next);
+        if (piece.count == 0)
+            break;
+        store.uids = &piece;
+        rc = mailstore_store(session->service->store, &session->account, &store, run->pool, &failed, &modseq, err);
+        imap_own_changes_add(&own, &piece, modseq);
+        for (size_t i = 0; i < failed.count; i++)
+            uidset_builder_add(modified, failed.ranges[i].first, failed.ranges[i].last);
+    }
+    imap_own_changes_end(run, &own);
+    return rc;
+}
+
+static void store(struct imap_run *run, const struct uidset *uids)
+{
+    struct uidset_builder modified;
     struct cq_err err = {0};
-    uint64_t modseq = 0, upto = 0, token = session->view->token;
-    enum cq_rc rc =
-        mailstore_store(session->service->store, &session->account, &change, run->pool, &modified, &modseq, &err);
+    uint64_t upto = 0;
+    uidset_builder_init(&modified, run->pool);
+    enum cq_rc rc = change(run, uids, &modified, &err);
     if (rc == CQ_OK && wants_answer(run))
         rc = imap_each_record(run, uids, false, tell, run, &upto, &err);
+    if (!run->command.u.store.silent) /* a mod-sequence alone tells no flags */
+        run->told = (struct imap_told){*uids, upto};
     if (rc != CQ_OK) {
+        run->told = (struct imap_told){0}; /* the client does not know how far it went */
         imap_fail(run, rc, &err);
         return;
     }
-    if (run->command.u.store.silent) /* a mod-sequence alone tells no flags */
-        forget_own_change(run, uids, modseq, token);
-    else
-        run->told = (struct imap_told){*uids, upto};
-    answer_modified(run, &modified);
+    struct uidset failed = uidset_builder_finish(&modified);
+    answer_modified(run, &failed);
 }
 
 void imap_cmd_store(struct imap_run *run)

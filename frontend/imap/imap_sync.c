@@ -8,6 +8,30 @@ void imap_sync_own_change(struct imap_session *session)
         session->view->token = session->account.modseq;
 }
 
+void imap_own_changes_begin(struct imap_run *run, struct imap_own_changes *own)
+{
+    *own = (struct imap_own_changes){.token = run->session->view->token};
+    uidset_builder_init(&own->uids, run->pool);
+}
+
+void imap_own_changes_add(struct imap_own_changes *own, const struct uidset *uids, uint64_t modseq)
+{
+    if (modseq == 0 || own->token == 0)
+        return;
+    if (modseq != own->token + 1) {
+        own->token = 0;
+        return;
+    }
+    own->token = own->upto = modseq;
+    for (size_t i = 0; i < uids->count; i++)
+        uidset_builder_add(&own->uids, uids->ranges[i].first, uids->ranges[i].last);
+}
+
+void imap_own_changes_end(struct imap_run *run, struct imap_own_changes *own)
+{
+    run->told = (struct imap_told){uidset_builder_finish(&own->uids), own->upto};
+}
+
 struct sync {
     struct imap_run *run;
     struct imap_view *view;
@@ -93,7 +117,9 @@ static enum cq_rc ask(struct sync *sync, struct mail_changes *last, struct cq_po
 static void tell_expunge(void *arg, uint32_t seq)
 {
     struct imap_run *run = arg;
-    cq_buf_printf(&run->out, "* %u EXPUNGE\r\n", seq);
+    cq_buf_cstr(&run->out, "* ");
+    cq_buf_u64(&run->out, seq);
+    cq_buf_cstr(&run->out, " EXPUNGE\r\n");
     if (run->out.len >= IMAP_OUT_FLUSH)
         imap_out_send(run);
 }

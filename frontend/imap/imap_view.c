@@ -225,12 +225,13 @@ void imap_view_tell_gone(struct imap_view *view, void (*tell)(void *arg, uint32_
     if (!view->gone)
         return;
     /* From the end, so that a number is not changed by those told before it. */
-    while (!roaring_bitmap_is_empty(view->gone)) {
-        uint32_t uid = roaring_bitmap_maximum(view->gone);
-        tell(arg, imap_view_seq(view, uid));
-        roaring_bitmap_remove(view->gone, uid);
-        roaring_bitmap_remove(view->uids, uid);
-    }
-    free_bitmap(&view->gone);
+    size_t count = roaring_bitmap_get_cardinality(view->gone);
+    uint32_t *uids = cq_malloc(count * sizeof *uids);
+    roaring_bitmap_to_uint32_array(view->gone, uids);
+    while (count > 0)
+        tell(arg, imap_view_seq(view, uids[--count]));
+    free(uids);
+    roaring_bitmap_andnot_inplace(view->uids, view->gone);
     roaring_bitmap_run_optimize(view->uids);
+    free_bitmap(&view->gone);
 }

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define IDLE_TURNS 40 /* turns without a byte after which the server has nothing to do */
+#define IDLE_TURNS 400 /* turns without a byte after which the server has nothing to do */
 
 /* ---- Host ---- */
 

@@ -131,8 +131,10 @@ def hyphen_boundary(n, a, r):
 
 
 def header_at_end(n, a, r):
-    """The message ends in a part's header: GMime leaves that part out."""
-    return n.node["end"] == len(n.message) and (r["t"] == "none/none" or a.get("c", [{}])[-1].get("len") == 0)
+    """The message, or the part around, ends in a part's header: GMime leaves that part out."""
+    if r["t"] == "none/none":
+        return a.get("len") == 0
+    return n.node["end"] == len(n.message) and a.get("c", [{}])[-1].get("len") == 0
 
 
 def other_message(n, a, r):

@@ -85,9 +85,10 @@ static enum cq_rc read_piece(struct store *store, const struct body_piece *piece
     chunk_key(&piece->id, key);
     cq_buf_reset(chunk, SIZE_MAX);
     enum cq_rc rc = store_get(store, NULL, STORE_CHUNK, cq_slice_of(key, sizeof key), chunk, err);
-    if (rc == CQ_E_NOT_FOUND || rc == CQ_E_LIMIT)
-        return CQ_FAIL(err, CQ_E_CORRUPT, "chunk of index %llu is missing or too long",
-                       (unsigned long long)piece->id.index);
+    if (rc == CQ_E_NOT_FOUND)
+        return CQ_FAIL(err, rc, "chunk of index %llu is not there", (unsigned long long)piece->id.index);
+    if (rc == CQ_E_LIMIT)
+        return CQ_FAIL(err, CQ_E_CORRUPT, "chunk of index %llu is too long", (unsigned long long)piece->id.index);
     if (rc != CQ_OK)
         return rc;
     if (chunk->len != piece->length || !cq_hash128_eq(cq_xxh3_128(cq_buf_slice(chunk)), piece->hash))

@@ -116,6 +116,13 @@ struct outbox_position mail_machine_outbox_cursor(const struct machine *machine)
     return (struct outbox_position){m->group.outbox_index, m->group.outbox_sub_index};
 }
 
+void mail_machine_outbox_backlog(const struct machine *machine, uint64_t *events_r, uint64_t *bytes_r)
+{
+    const struct mail_machine *m = (const struct mail_machine *)machine;
+    *events_r = m->group.outbox_events;
+    *bytes_r = m->group.outbox_bytes;
+}
+
 /* ---- what a leader asks in the background ---- */
 
 /* The first record of a group-level kind, from the key on. CQ_E_EOF when there is none. */

@@ -47,7 +47,8 @@ enum cq_rc mail_machine_body(struct machine *machine, const struct machine_read 
                              struct cq_buf *answer, struct body_piece **pieces_r, size_t *count_r, struct cq_err *err);
 
 /* Appends the pieces' octets to out; each chunk's length and hash are verified. Touches only the store: any thread.
- * CQ_E_CORRUPT (also when a chunk is missing), CQ_E_IO, CQ_E_LIMIT. */
+ * CQ_E_CORRUPT, CQ_E_IO, CQ_E_LIMIT, CQ_E_NOT_FOUND: a chunk is not there, because the message was expunged since
+ * mail_machine_body(); if that still names the chunk, the store has lost it. */
 enum cq_rc body_pieces_read(struct store *store, const struct body_piece *pieces, size_t count, struct cq_buf *out,
                             struct cq_err *err);
 
@@ -79,6 +80,8 @@ enum cq_rc mail_machine_outbox_next(struct machine *machine, struct outbox_posit
                                     struct outbox_position *position_r, struct cq_slice *event_r, struct cq_err *err);
 /* Events up to here have been published and removed. */
 struct outbox_position mail_machine_outbox_cursor(const struct machine *machine);
+/* Events that wait, and their bytes. */
+void mail_machine_outbox_backlog(const struct machine *machine, uint64_t *events_r, uint64_t *bytes_r);
 
 /* ---- checking ---- */
 

@@ -348,6 +348,9 @@ static void publish_all(struct shard *s)
     advance.to_sub_index = UINT32_MAX;
     assert_int_equal(h_group(s, M(OUTBOX_ADVANCE), &advance).rc, CQ_OK);
     expect_events(s, NULL, 0);
+    uint64_t events, bytes;
+    mail_machine_outbox_backlog(shard_machine(s, 0), &events, &bytes);
+    assert_true(events == 0 && bytes == 0);
 }
 
 #define E(name) CHASQUI__OUTBOX__TYPE__##name

@@ -1,8 +1,10 @@
 #include "support/shard.h"
 
 #include "base/cq_assert.h"
+#include "base/cq_endian.h"
 #include "base/cq_mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define TERM 3
@@ -153,10 +155,23 @@ static void write_chunks(struct shard *shard, struct replica *replica, uint64_t 
     store_batch_free(&batch);
 }
 
-static uint64_t hash_outcome(const struct machine_outcome *o)
+static struct cq_slice pack(struct shard *shard, const ProtobufCMessage *message)
 {
-    uint64_t h = cq_xxh3_64_seed(o->answer, (uint64_t)o->rc);
-    return cq_xxh3_64_seed(o->notice, h ^ o->account ^ o->entry_time);
+    size_t size = protobuf_c_message_get_packed_size(message);
+    uint8_t *bytes = cq_pool_alloc(shard->pool, size);
+    return cq_slice_of(bytes, protobuf_c_message_pack(message, bytes));
+}
+
+/* Everything that an outcome says but its text, which is for logs. */
+static uint64_t hash_outcome(struct shard *shard, const struct machine_outcome *o)
+{
+    Chasqui__Mail__Answer *answer = (Chasqui__Mail__Answer *)(uintptr_t)shard_answer(shard, o);
+    uint64_t h = (uint64_t)o->rc ^ o->account ^ o->entry_time;
+    if (answer) {
+        answer->text = (char *)(uintptr_t) "";
+        h = cq_xxh3_64_seed(pack(shard, &answer->base), h);
+    }
+    return cq_xxh3_64_seed(o->notice, h);
 }
 
 static struct machine_outcome apply_at(struct shard *shard, unsigned number, uint64_t index)
@@ -173,7 +188,7 @@ static struct machine_outcome run(struct shard *shard, struct cq_slice entry, st
 {
     log_append(shard, entry, raw);
     struct machine_outcome outcome = apply_at(shard, 0, shard->log_count);
-    shard->log[shard->log_count - 1].outcome = hash_outcome(&outcome);
+    shard->log[shard->log_count - 1].outcome = hash_outcome(shard, &outcome);
     return outcome;
 }
 
@@ -189,7 +204,7 @@ bool shard_catch_up(struct shard *shard, unsigned number, uint64_t index)
     bool equal = true;
     for (uint64_t i = machine->ops->applied(machine) + 1; i <= index; i++) {
         struct machine_outcome outcome = apply_at(shard, number, i);
-        equal = equal && hash_outcome(&outcome) == shard->log[i - 1].outcome;
+        equal = equal && hash_outcome(shard, &outcome) == shard->log[i - 1].outcome;
         cq_pool_clear(shard->pool);
     }
     return equal;
@@ -230,13 +245,6 @@ void shard_crash(struct shard *shard, unsigned number, unsigned keep_permille)
 }
 
 /* ---- commands ---- */
-
-static struct cq_slice pack(struct shard *shard, const ProtobufCMessage *message)
-{
-    size_t size = protobuf_c_message_get_packed_size(message);
-    uint8_t *bytes = cq_pool_alloc(shard->pool, size);
-    return cq_slice_of(bytes, protobuf_c_message_pack(message, bytes));
-}
 
 static void fill_request(struct shard *shard, const struct shard_call *call, struct entry *entry)
 {
@@ -364,4 +372,64 @@ enum cq_rc shard_read_body(struct shard *shard, unsigned replica, uint64_t accou
         rc = body_pieces_read(shard->replicas[replica].store, pieces, count, &shard->raw, &shard->err);
     *octets_r = cq_buf_slice(&shard->raw);
     return rc;
+}
+
+/* ---- golden logs ---- */
+
+#define GOLDEN_END UINT32_MAX
+
+static bool write_all(FILE *f, const void *bytes, size_t len)
+{
+    return fwrite(bytes, 1, len, f) == len;
+}
+
+bool shard_save_log(struct shard *shard, const char *path)
+{
+    FILE *f = fopen(path, "wb");
+    bool ok = f != NULL;
+    uint8_t head[12], digest[16];
+    for (size_t i = 0; ok && i < shard->log_count; i++) {
+        cq_put_le32(head, (uint32_t)shard->log[i].entry.len);
+        cq_put_le64(head + 4, shard->log[i].outcome);
+        ok = write_all(f, head, sizeof head) && write_all(f, shard->log[i].entry.data, shard->log[i].entry.len);
+    }
+    cq_put_le32(head, GOLDEN_END);
+    shard->replicas[0].machine->ops->digest(shard->replicas[0].machine, digest);
+    ok = ok && write_all(f, head, 4) && write_all(f, digest, sizeof digest);
+    return f && fclose(f) == 0 && ok;
+}
+
+/* The next entry on the machine; CQ_E_EOF after the last. */
+static enum cq_rc replay_next(struct shard *shard, FILE *f)
+{
+    uint8_t head[12], *entry, want[16], digest[16];
+    struct machine *machine = shard->replicas[0].machine;
+    if (fread(head, 1, 4, f) != 4)
+        return CQ_E_CORRUPT;
+    if (cq_get_le32(head) == GOLDEN_END) {
+        machine->ops->digest(machine, digest);
+        return fread(want, 1, 16, f) == 16 && !memcmp(want, digest, 16) ? CQ_E_EOF : CQ_E_CORRUPT;
+    }
+    uint32_t len = cq_get_le32(head);
+    if (len > ENTRY_MAX || fread(head + 4, 1, 8, f) != 8)
+        return CQ_E_CORRUPT;
+    entry = cq_malloc(len);
+    bool whole = fread(entry, 1, len, f) == len;
+    struct machine_outcome outcome = shard_run_bytes(shard, cq_slice_of(entry, len));
+    free(entry);
+    return whole && hash_outcome(shard, &outcome) == cq_get_le64(head + 4) ? CQ_OK : CQ_E_CORRUPT;
+}
+
+bool shard_replay_log(const char *path, uint64_t *at_r)
+{
+    FILE *f = fopen(path, "rb");
+    struct shard *shard = shard_new(1);
+    enum cq_rc rc = f ? CQ_OK : CQ_E_NOT_FOUND;
+    while (rc == CQ_OK)
+        rc = replay_next(shard, f);
+    *at_r = shard->log_count;
+    shard_free(&shard);
+    if (f)
+        fclose(f);
+    return rc == CQ_E_EOF;
 }

@@ -69,4 +69,9 @@ void shard_take(struct shard *shard, unsigned replica);
 /* Power off and on: of the writes that were not synced the oldest `keep` per mille survive. */
 void shard_crash(struct shard *shard, unsigned replica, unsigned keep_permille);
 
+/* The log as a golden file (tests/golden/README.md), and a replay of one on a machine of its own: false when an outcome
+ * or the digest at the end is another one than when it was saved; *at_r is the index. */
+bool shard_save_log(struct shard *shard, const char *path);
+bool shard_replay_log(const char *path, uint64_t *at_r);
+
 #endif

@@ -58,6 +58,23 @@ static void an_append_is_all_or_nothing(void **state)
     assert_int_equal(h_dead_chunks(s), 1); /* the octets came with the entry and nothing names them */
 }
 
+static void a_refused_append_leaves_no_trace_in_an_opened_mailbox(void **state)
+{
+    struct shard *s = *state;
+    assert_int_equal(h_append(s, INBOX, (struct h_message){.text = "x"}), CQ_OK);
+    assert_int_equal(h_open(s, INBOX)->uids->n_ranges, 2); /* the UID set is in memory now */
+    struct h_message m = {.text = "y", .keyword = (char *)"bad keyword"};
+    struct shard_call call = h_append_call(s, INBOX, &m);
+    Chasqui__Mail__Append *append = (Chasqui__Mail__Append *)(uintptr_t)call.message;
+    Chasqui__Mail__NewMessage fine = W(NEW_MESSAGE), *list[] = {&fine, append->messages[0]};
+    append->messages = list;
+    append->n_messages = 2;
+    assert_int_equal(shard_run(s, &call).rc, CQ_E_INVALID);
+    const Chasqui__Mail__OpenMailboxReply *open = h_open(s, INBOX);
+    assert_int_equal(open->mailbox->messages, 1);
+    assert_int_equal(open->uids->ranges[1], 1);
+}
+
 static void hostile_appends_are_refused(void **state)
 {
     struct shard *s = *state;
@@ -456,6 +473,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         H_TEST(one_command_appends_up_to_5000_messages),
         H_TEST(an_append_is_all_or_nothing),
+        H_TEST(a_refused_append_leaves_no_trace_in_an_opened_mailbox),
         H_TEST(hostile_appends_are_refused),
         H_TEST(sizes_and_hashes_must_be_those_of_the_octets),
         H_TEST(an_entry_whose_chunks_do_not_match_its_command_is_refused),

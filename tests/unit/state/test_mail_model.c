@@ -760,6 +760,8 @@ static void run_world(uint64_t seed, uint64_t steps)
     for (w->step = 1; w->step <= steps; w->step++)
         step(w);
     check_digests(w);
+    if (getenv("CQ_GOLDEN_WRITE"))
+        CHECK(shard_save_log(w->shard, getenv("CQ_GOLDEN_WRITE")));
     for (unsigned r = 0; r < REPLICAS; r++)
         check_replica(w, r);
     for (size_t i = 0; i < SNAPSHOTS; i++)
@@ -768,6 +770,7 @@ static void run_world(uint64_t seed, uint64_t steps)
     model_free(&w->model);
 }
 
+/* CQ_GOLDEN_WRITE=FILE with a seed writes the run's log as a golden log. */
 static void the_machine_does_what_the_model_does(void **state)
 {
     (void)state;

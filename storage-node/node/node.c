@@ -151,7 +151,13 @@ static bool check_groups(void *ctx, char text[static ADMIN_TEXT_MAX])
     struct node *node = ctx;
     struct raft_summary s;
     raft_thread_summary(node->raft, &s);
-    uint32_t all = s.leading + s.following + s.leaderless + s.failed;
+    uint32_t all = s.leading + s.following + s.leaderless + s.failed, open = 0;
+    for (uint32_t id = 0; id < GROUPS_MAX; id++)
+        open += groups_find(&node->groups, id) != NULL;
+    if (all < open) {
+        snprintf(text, ADMIN_TEXT_MAX, "opening %u replicas", open);
+        return false;
+    }
     if (all == 0) {
         bool waits = topology_keeper_epoch(node->keeper) == 0;
         snprintf(text, ADMIN_TEXT_MAX, waits ? "waits for cluster init" : "holds no replicas");

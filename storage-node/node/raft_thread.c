@@ -51,7 +51,7 @@ static const struct cq_metric rows[M_ROWS] = {
 };
 struct cq_metrics raft_metrics = CQ_METRICS_OF(rows);
 
-#define SUMMARY_MS 1000
+#define SUMMARY_MS 500
 
 struct raft_thread {
     struct raft_thread_config config;

@@ -95,7 +95,8 @@ void raft_thread_hand_over(struct raft_thread *thread);
 /* Hands one over to a replica's node. */
 void raft_thread_transfer(struct raft_thread *thread, struct group *group, const struct raft_node *to);
 
-/* The last look at all groups (once a second): how many lead, follow, have no leader, have failed; the largest lags. */
+/* The last look at all groups (twice a second): how many lead, follow, have no leader, have failed; the largest lags.
+ */
 struct raft_summary {
     uint32_t leading, following, leaderless, failed;
     uint64_t apply_lag;     /* entries committed and not applied */

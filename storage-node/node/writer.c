@@ -122,8 +122,6 @@ static bool write_some(struct writer *w, struct chain *todo)
     chain_move(&w->unsynced, &taken);
     if (ok && sync)
         tell_durable(&w->unsynced);
-    if (ok && w->config.batch_done)
-        w->config.batch_done(w->config.ctx);
     return ok;
 }
 
@@ -149,11 +147,8 @@ static void *writer_main(void *arg)
                 return NULL;
     }
     store_batch_clear(w->batch);
-    if (!w->unsynced.first || !write_batch(w, true))
-        return NULL;
-    tell_durable(&w->unsynced);
-    if (w->config.batch_done)
-        w->config.batch_done(w->config.ctx);
+    if (w->unsynced.first && write_batch(w, true))
+        tell_durable(&w->unsynced);
     return NULL;
 }
 

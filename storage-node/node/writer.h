@@ -43,8 +43,6 @@ struct writer_config {
     struct store *store;
     /* Logs and ends the process; when it returns (tests), the writer has stopped and takes nothing more. */
     void (*fatal)(void *ctx, const struct cq_err *err);
-    /* After the callbacks of each batch: what they collected can go on its way together. May be NULL. */
-    void (*batch_done)(void *ctx);
     void *ctx;
 };
 

@@ -217,7 +217,7 @@ static struct group *find_group(struct rpc_request *rpc, struct worker *worker, 
 {
     uint32_t id = rpc_request_frame(rpc)->group;
     struct group *group = (id == GROUP_SYSTEM) == system ? groups_find(&worker_node(worker)->groups, id) : NULL;
-    enum cq_rc rc = !group                             ? (system ? CQ_E_UNAVAILABLE : CQ_E_WRONG_OWNER)
+    enum cq_rc rc = !group                             ? (system ? CQ_E_NOT_LEADER : CQ_E_WRONG_OWNER)
                     : atomic_load(&group->failed)      ? CQ_E_UNAVAILABLE
                     : must_lead && !group_leads(group) ? CQ_E_NOT_LEADER
                                                        : CQ_OK;

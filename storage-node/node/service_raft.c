@@ -5,6 +5,7 @@
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "node/node.h"
+#include "node/topology_keeper.h"
 
 /* Message and raw bytes are one run of octets: the frame. */
 static void on_frame(struct rpc_request *request, void *ctx)
@@ -53,6 +54,7 @@ void service_raft_met(struct node *node, const struct rpc_hello *hello)
 {
     if (!hello->has_node || !hello->address[0])
         return;
+    topology_keeper_met(node->keeper, hello->address);
     struct met *met = cq_new(struct met);
     met->node = node;
     RPC_HELLO_SET(met->address, hello->address);

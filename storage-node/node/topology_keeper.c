@@ -16,13 +16,15 @@
 #define RETRY_MS 1000     /* what failed is tried again after this */
 #define REGISTER_MS 10000 /* one try to register this node */
 #define STREAM_WINDOW (8u << 20)
-#define ADDRESSES_MAX 128
+#define MET_MAX 64 /* addresses of nodes that have called */
 
 struct topology_keeper {
     struct node *node;
     pthread_mutex_t lock;
-    const struct topology *current; /* under lock */
-    struct cq_list subscribers;     /* under lock */
+    const struct topology *current;            /* under lock */
+    struct cq_list subscribers;                /* under lock */
+    char met[MET_MAX][RPC_HELLO_TEXT_MAX + 1]; /* under lock */
+    size_t met_count;
     _Atomic uint64_t epoch;
     /* The control loop's. */
     struct io_event changed;
@@ -353,16 +355,34 @@ static void listen_to(struct topology_keeper *k, const char *address)
     cq_pool_free(&pool);
 }
 
+void topology_keeper_met(struct topology_keeper *k, const char *address)
+{
+    pthread_mutex_lock(&k->lock);
+    bool known = false;
+    for (size_t i = 0; i < k->met_count; i++)
+        known |= strcmp(k->met[i], address) == 0;
+    if (!known && k->met_count < MET_MAX)
+        RPC_HELLO_SET(k->met[k->met_count++], address);
+    pthread_mutex_unlock(&k->lock);
+}
+
 /* The n-th address where the topology may be learnt, in the pool; NULL after the last. */
 static const char *source(struct topology_keeper *k, size_t n, struct cq_pool *pool)
 {
     const struct cq_strings *seeds = &k->node->config->node.seeds;
-    if (n < seeds->count)
-        return seeds->items[n];
-    n -= seeds->count;
-    const struct topology *t = topology_keeper_get(k);
-    const char *address = t && n < t->node_count ? cq_pool_cstr(pool, cq_slice_cstr(t->nodes[n].address)) : NULL;
-    topology_unref(&t);
+    const char *address = NULL;
+    pthread_mutex_lock(&k->lock);
+    const struct topology *t = k->current;
+    size_t nodes = t ? t->node_count : 0;
+    if (n < nodes)
+        address = t->nodes[n].address;
+    else if (n - nodes < k->met_count)
+        address = k->met[n - nodes];
+    else if (n - nodes - k->met_count < seeds->count)
+        address = seeds->items[n - nodes - k->met_count];
+    if (address)
+        address = cq_pool_cstr(pool, cq_slice_cstr(address));
+    pthread_mutex_unlock(&k->lock);
     return address;
 }
 

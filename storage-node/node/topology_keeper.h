@@ -26,6 +26,9 @@ const struct topology *topology_keeper_get(struct topology_keeper *keeper);
 /* 0 before the first. Any thread. */
 uint64_t topology_keeper_epoch(const struct topology_keeper *keeper);
 
+/* A storage node has said HELLO from this address: the topology may be learnt there. Any thread. */
+void topology_keeper_met(struct topology_keeper *keeper, const char *address);
+
 /* After an apply of group 0: on its apply thread. */
 void topology_keeper_look(struct topology_keeper *keeper, const struct machine *machine);
 

@@ -1,0 +1,1 @@
+chasqui_fuzz_target(call_entry DEPS cq_node)

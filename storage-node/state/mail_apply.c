@@ -88,7 +88,8 @@ static enum cq_rc run_for_account(struct apply *a, const struct apply_command *c
     a->acted = true;
     a->before = a->v.account;
     rc = run_command(a, command, reply_r);
-    a->acted = rc != CQ_E_AGAIN; /* a copy that goes on has no result yet */
+    /* A copy that goes on has no result yet; what was too much now may be sent again under the same request id. */
+    a->remember = rc != CQ_E_AGAIN && rc != CQ_E_OVERLOADED;
     return rc;
 }
 
@@ -133,7 +134,7 @@ static void bury_chunks(struct apply *a)
 static void save_all(struct apply *a, enum cq_rc rc, struct cq_slice reply)
 {
     bool alive = a->v.account.state == ACCOUNT_ACTIVE;
-    if (a->acted && alive)
+    if (a->remember && alive)
         request_remember(a, rc, reply);
     bury_chunks(a);
     if (a->modseq || a->account_dirty)

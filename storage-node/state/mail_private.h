@@ -68,7 +68,8 @@ struct apply {
     bool touched_uids; /* the cache of UID sets was changed */
     struct request request;
     bool keep;                    /* what was done stays although the result is an error: a piece of a copy */
-    bool acted;                   /* the command's own code ran: its result is remembered */
+    bool acted;                   /* the command's own code ran */
+    bool remember;                /* ... and its result is kept for duplicates */
     struct account_record before; /* the account as it found it */
 };
 

@@ -110,19 +110,25 @@ static void an_account_keeps_at_most_10000_delivery_keys(void **state)
 
 /* ---- stages ---- */
 
-static enum cq_rc stage(struct shard *s, char id, uint64_t offset, const char *piece)
+static struct shard_call stage_call(char id, uint64_t offset, const char *piece)
 {
-    Chasqui__Mail__Stage message = W(STAGE);
-    uint8_t bytes[16];
+    static Chasqui__Mail__Stage message;
+    static uint8_t bytes[16];
     struct cq_slice raw = cq_slice_cstr(piece);
     struct cq_hash128 hash = cq_xxh3_128(raw);
+    chasqui__mail__stage__init(&message);
     memset(bytes, id, sizeof bytes);
     message.stage = (ProtobufCBinaryData){sizeof bytes, bytes};
     message.offset = offset;
     message.hash_low = hash.low;
     message.hash_high = hash.high;
-    return shard_run(s, &(struct shard_call){.method = M(STAGE), .account = ANA, .message = &message.base, .raw = raw})
-        .rc;
+    return (struct shard_call){.method = M(STAGE), .account = ANA, .message = &message.base, .raw = raw};
+}
+
+static enum cq_rc stage(struct shard *s, char id, uint64_t offset, const char *piece)
+{
+    struct shard_call call = stage_call(id, offset, piece);
+    return shard_run(s, &call).rc;
 }
 
 static enum cq_rc append_staged(struct shard *s, char id, uint32_t size)
@@ -189,10 +195,17 @@ static void an_account_has_at_most_16_stages(void **state)
     struct shard *s = *state;
     for (int i = 0; i < STATE_STAGES_MAX; i++)
         assert_int_equal(stage(s, (char)('a' + i), 0, "x"), CQ_OK);
-    assert_int_equal(stage(s, 'Z', 0, "x"), CQ_E_OVERLOADED);
+    /* Too much for now: the same request may come again and act then. */
+    struct shard_call call = stage_call('Z', 0, "x");
+    call.client = 9;
+    call.sequence = 1;
+    assert_int_equal(shard_run(s, &call).rc, CQ_E_OVERLOADED);
     assert_int_equal(stage(s, 'a', 1, "y"), CQ_OK);
     assert_int_equal(append_staged(s, 'a', 2), CQ_OK);
-    assert_int_equal(stage(s, 'Z', 0, "x"), CQ_OK);
+    call = stage_call('Z', 0, "x");
+    call.client = 9;
+    call.sequence = 1;
+    assert_int_equal(shard_run(s, &call).rc, CQ_OK);
 }
 
 static void staging_stops_early_at_the_quota(void **state)

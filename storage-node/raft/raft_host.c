@@ -111,8 +111,9 @@ enum cq_rc raft_host_add(struct raft_host *host, const struct raft_group_config 
 {
     if (raft_host_find(host, config->group))
         return CQ_FAIL(err, CQ_E_EXISTS, "group %u is here already", config->group);
-    struct raft_boot *mine = *boot;
-    *boot = NULL;
+    struct raft_boot *mine = boot ? *boot : NULL;
+    if (boot)
+        *boot = NULL;
     if (!mine) {
         mine = cq_new(struct raft_boot);
         raft_log_init(&mine->log, 1, 0, 0);
@@ -355,7 +356,8 @@ void raft_host_durable_applied(struct raft_host *host, uint32_t number, uint64_t
     struct raft_group *group = raft_host_find(host, number);
     if (!group || index <= group->durable_applied)
         return;
-    CQ_ASSERT(index <= group->applied);
+    if (index > group->applied)
+        raft_host_applied(host, number, index);
     group->durable_applied = index;
     raft_host_dirty(group);
 }

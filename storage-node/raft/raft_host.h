@@ -150,7 +150,7 @@ struct raft_group_config {
     uint64_t incarnation; /* of the group: part of its chunks' ids */
     uint64_t applied;     /* the machine's applied index: commits start after it */
 };
-/* Takes the boot over (NULL: an empty new replica). CQ_E_EXISTS, CQ_E_CORRUPT (the applied index is not in the log). */
+/* Takes the boot over (none: an empty new replica). CQ_E_EXISTS, CQ_E_CORRUPT (the applied index is not in the log). */
 enum cq_rc raft_host_add(struct raft_host *host, const struct raft_group_config *config, struct raft_boot **boot,
                          struct cq_err *err);
 /* Forgets a group (its records in the store stay). Pending proposals and reads fail. */
@@ -198,6 +198,7 @@ enum cq_rc raft_host_read(struct raft_host *host, uint32_t group, uint64_t cooki
 /* How far the group's machine has applied (the hand-out of commits is held back by it), and how far its effects are in
  * the store durably (the log is never trimmed past that). */
 void raft_host_applied(struct raft_host *host, uint32_t group, uint64_t index);
+/* What is durable has been applied, whichever is said first. */
 void raft_host_durable_applied(struct raft_host *host, uint32_t group, uint64_t index);
 
 /* Hands leadership over; `to` NULL: to the voter that is furthest. CQ_E_NOT_LEADER, CQ_E_NOT_FOUND (no such voter).

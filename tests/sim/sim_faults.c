@@ -103,7 +103,7 @@ static void power_cut_of_majority(struct mail *mail)
 static void pause_process(struct mail *mail)
 {
     struct sim_node *node = some_node(mail->sim);
-    if (sim_node_up(node))
+    if (sim_node_up(node) && node->paused_until <= mail->sim->now)
         sim_node_pause(node, sim_between(mail->sim, 50 * SIM_MS, 4 * SIM_S));
 }
 

@@ -538,7 +538,8 @@ void sim_node_crash(struct sim_node *node, bool power)
 void sim_node_pause(struct sim_node *node, uint64_t us)
 {
     sim_trace(node->sim, "n%u: is paused for %llu ms", node->index, (unsigned long long)(us / SIM_MS));
-    node->paused_until = node->sim->now + us;
+    if (node->paused_until < node->sim->now + us) /* never shorter: what has been put off must stay in order */
+        node->paused_until = node->sim->now + us;
 }
 
 void sim_node_free(struct sim_node *node)

@@ -352,9 +352,30 @@ static void a_replica_whose_log_lost_an_applied_entry_does_not_start(void **stat
     sim_free(&sim);
 }
 
+static void a_replica_that_knows_nothing_waits_for_its_leader(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *node = sim->nodes[0];
+    const struct raft_group_config config = {.group = 9, .replica = 77};
+    struct raft_group_status status;
+    assert_int_equal(raft_host_add(node->host, &config, NULL, NULL), CQ_OK);
+    assert_int_equal(raft_host_add(node->host, &config, NULL, NULL), CQ_E_EXISTS);
+    assert_int_equal(raft_host_status(node->host, 9, &status), CQ_OK);
+    assert_true(status.term == 0 && status.last_index == 0 && status.role == RAFT_GROUP_FOLLOWER);
+    assert_int_equal(raft_host_read(node->host, 9, 1), CQ_E_NOT_LEADER);
+    raft_host_tick(node->host, sim_node_clock(node) + 60 * SIM_S); /* and does not stand for election */
+    assert_int_equal(raft_host_status(node->host, 9, &status), CQ_OK);
+    assert_true(status.term == 0);
+    raft_host_remove(node->host, 9);
+    assert_int_equal(raft_host_status(node->host, 9, &status), CQ_E_NOT_FOUND);
+    sim_free(&sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_replica_that_knows_nothing_waits_for_its_leader),
         cmocka_unit_test(three_nodes_elect_one_leader_and_replicate),
         cmocka_unit_test(a_follower_refuses_proposals_and_names_the_leader),
         cmocka_unit_test(acknowledged_entries_survive_the_leaders_power_cut),

@@ -84,13 +84,19 @@ def junk_line(n, a, r):
     return bool(n.junk() or outer)
 
 
+def other_separator(n, a, r):
+    nodes = [n] + ([n.parent] if n.parent else [])
+    return any(re.search(rb"[\x0b\x0c\x1c-\x1e]", x.header) for x in nodes)
+
+
 def spaced_colon(n, a, r):
     nodes = [n] + ([n.parent] if n.parent and n.parent.node["t"] == "message/rfc822" else [])
     return any(re.match(rb"^[\x21-\x39\x3b-\x7e]+[ \t]+:", line) for x in nodes for line in x.lines())
 
 
 def bare_cr(n, a, r):
-    return re.search(rb"\r(?!\n)", n.all + n.message[n.node["end"]:n.node["end"] + 1]) is not None
+    outer = n.parent.header if n.parent else b""
+    return re.search(rb"\r(?!\n)", n.all + n.message[n.node["end"]:n.node["end"] + 1] + b"|" + outer) is not None
 
 
 def bare_cr_in_type(n, a, r):
@@ -103,9 +109,10 @@ def odd_encoding(n, a, r):
 
 
 def unfinished_boundary(n, a, r):
-    """The last line is a boundary without a line end; GMime leaves the CR before it in the part."""
+    """The last line is a boundary without a line end; GMime leaves the CR before it in the part, or loses a part."""
     rest = n.message[n.node["end"]:]
-    return rest.startswith(b"\r\n--") and b"\n" not in rest[2:] and r.get("len") == a.get("len", 0) + 1
+    ends_here = re.match(rb"^\r?\n--[^\n]*$", rest) is not None
+    return ends_here and ("c" in a or (rest.startswith(b"\r") and r.get("len") == a.get("len", 0) + 1))
 
 
 def qp_blanks(n, a, r):
@@ -134,7 +141,8 @@ def header_at_end(n, a, r):
     """The message, or the part around, ends in a part's header: GMime leaves that part out."""
     if r["t"] == "none/none":
         return a.get("len") == 0
-    return n.node["end"] == len(n.message) and a.get("c", [{}])[-1].get("len") == 0
+    last = a.get("c", [{}])[-1]
+    return last.get("body") == len(n.message) or (n.node["end"] == len(n.message) and last.get("len") == 0)
 
 
 def other_message(n, a, r):
@@ -176,9 +184,10 @@ RULES = [
     ("header-junk-line", "gmime python", "type children content", junk_line),
     ("blank-before-colon", "python", "type children content", spaced_colon),
     ("bare-cr", "python", "type children content", bare_cr),
+    ("other-line-separators", "python", "type children content", other_separator),
     ("bare-cr", "gmime", "type content", bare_cr_in_type),
     ("odd-encoding-token", "gmime python", "content", odd_encoding),
-    ("unfinished-boundary-line", "gmime", "content", unfinished_boundary),
+    ("unfinished-boundary-line", "gmime", "children content", unfinished_boundary),
     ("qp-blanks-at-line-end", "gmime python", "content", qp_blanks),
     ("base64-not-clean", "gmime python", "content", base64_garbage),
     ("qp-not-clean", "gmime python", "content", qp_broken),
@@ -290,8 +299,9 @@ def padded_words(n, key, a, r):
 FIELD_RULES = [
     ("header-junk-line", "gmime python", "subject from to date id error", field_junk),
     ("bare-cr", "python", "subject from to date id error", field_cr),
+    ("other-line-separators", "python", "subject from to date id error", lambda n, key, a, r: other_separator(n, a, r)),
     ("blank-before-colon", "python", "subject from to date id error", field_spaced),
-    ("bare-cr", "gmime", "subject from to date id", field_cr),
+    ("bare-cr", "gmime", "subject from to date id error", field_cr),
     ("empty-message", "gmime", "error", empty),
     ("repeated-field", "gmime", "subject from to date id", repeated),
     ("comment-as-name", "python", "from to", comment_name),

@@ -1,4 +1,4 @@
-/* What node.c and node_groups.c share. */
+/* What the files node*.c share. */
 #ifndef NODE_PRIVATE_H
 #define NODE_PRIVATE_H
 
@@ -10,5 +10,19 @@ enum cq_rc node_group_load(struct node *node, const struct replica_record *recor
 
 /* All groups whose records the store has, at the start. */
 enum cq_rc node_groups_load(struct node *node, struct cq_err *err);
+
+/* ---- node_links.c ---- */
+struct writer_config node_links_writer(struct node *node);
+struct apply_output node_links_apply(struct node *node);
+void node_links_raft(struct node *node, struct raft_thread_config *config);
+void node_peers_start(struct node *node); /* on the Raft thread, soon */
+void node_peers_stop(struct node *node);
+
+/* ---- node_checks.c ---- */
+void node_checks_add(struct node *node);
+
+/* ---- node_metrics.c ---- */
+extern struct cq_metrics node_metrics;
+void node_metrics_set(void *node); /* before each scrape */
 
 #endif

@@ -8,65 +8,7 @@
 #include "base/cq_mem.h"
 #include "base/cq_rand.h"
 #include "base/cq_time.h"
-
-static const char *const group_states[] = {"leader", "follower", "unavailable", "failed"};
-static const char *const proposal_results[] = {"applied", "not_leader", "unknown", "overloaded", "unavailable"};
-static const char *const read_results[] = {"served", "not_leader", "unavailable"};
-
-enum proposal_result { P_APPLIED, P_NOT_LEADER, P_UNKNOWN, P_OVERLOADED, P_UNAVAILABLE };
-enum read_result { R_SERVED, R_NOT_LEADER, R_UNAVAILABLE };
-enum {
-    M_GROUPS,
-    M_LEADER_CHANGES,
-    M_PROPOSALS,
-    M_COMMIT_SECONDS,
-    M_READS,
-    M_READ_SECONDS,
-    M_APPLY_LAG,
-    M_REPLICA_LAG,
-    M_LOG_ENTRIES,
-    M_BEHIND,
-    M_ROWS
-};
-static const struct cq_metric rows[M_ROWS] = {
-    [M_GROUPS] = CQ_GAUGE("chasqui_raft_groups",
-                          "Replicas of groups on this node; unavailable: no leader known; failed: a person must look",
-                          CQ_LABEL("state", group_states)),
-    [M_LEADER_CHANGES] =
-        CQ_COUNTER("chasqui_raft_leader_changes_total", "Times that a group of this node got another leader"),
-    [M_PROPOSALS] = CQ_COUNTER("chasqui_raft_proposals_total", "Commands proposed here, by what became of them",
-                               CQ_LABEL("result", proposal_results)),
-    [M_COMMIT_SECONDS] = CQ_HISTOGRAM("chasqui_raft_commit_duration_seconds",
-                                      "From a proposal to its outcome: replicated, synced and applied", CQ_BUCKETS_IO),
-    [M_READS] = CQ_COUNTER("chasqui_raft_reads_total", "Linearizable reads", CQ_LABEL("result", read_results)),
-    [M_READ_SECONDS] = CQ_HISTOGRAM("chasqui_raft_read_duration_seconds",
-                                    "From a read's arrival to the moment it may be served", CQ_BUCKETS_IO),
-    [M_APPLY_LAG] = CQ_GAUGE("chasqui_raft_apply_lag_entries", "Entries committed and not applied, of the worst group"),
-    [M_REPLICA_LAG] = CQ_GAUGE("chasqui_raft_replica_lag_entries",
-                               "Entries that the slowest replica lacks, of the worst group led here; the log is kept "
-                               "for it"),
-    [M_LOG_ENTRIES] = CQ_GAUGE("chasqui_raft_log_entries", "Entries in the logs of all groups"),
-    [M_BEHIND] =
-        CQ_GAUGE("chasqui_raft_replicas_behind", "Replicas of groups led here that need what the log has no more"),
-};
-struct cq_metrics raft_metrics = CQ_METRICS_OF(rows);
-
-#define SUMMARY_MS 500
-
-struct raft_thread {
-    struct raft_thread_config config;
-    struct io_loop *loop;
-    struct raft_host *host;
-    pthread_t thread;
-    bool started, stopping;
-    struct io_defer flush;
-    struct io_timer tick;
-    struct io_timer summary_timer;
-    struct group *changed[GROUPS_MAX]; /* whose role changed in this flush */
-    size_t changed_count;
-    pthread_mutex_t lock;
-    struct raft_summary summary; /* under lock */
-};
+#include "node/raft_thread_private.h"
 
 /* A message to the thread that needs more than a pointer. */
 struct raft_message {
@@ -536,69 +478,6 @@ void raft_thread_transfer(struct raft_thread *thread, struct group *group, const
     io_loop_post(thread->loop, on_transfer, m);
 }
 
-/* ---- The look at all groups ---- */
-
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static void look_at(struct raft_thread *t, struct group *group, struct raft_summary *sum)
-{
-    struct raft_group_status s;
-    if (raft_host_status(t->host, group->record.group, &s) != CQ_OK || s.failed) {
-        sum->failed++;
-        return;
-    }
-    uint64_t applied = atomic_load(&group->applied);
-    bool leads = s.role == RAFT_GROUP_LEADER, led = leads || s.has_leader;
-    atomic_store(&group->commit_index, s.commit_index);
-    if (led && applied >= s.commit_index)
-        atomic_store(&group->caught_up, true);
-    sum->leading += leads;
-    sum->following += !leads && led;
-    sum->leaderless += !led;
-    sum->not_caught_up += !atomic_load(&group->caught_up);
-    if (s.commit_index > applied)
-        sum->apply_lag = larger(sum->apply_lag, s.commit_index - applied);
-    if (s.last_index >= s.first_index)
-        sum->log_entries += s.last_index - s.first_index + 1;
-    if (leads) {
-        sum->replica_lag = larger(sum->replica_lag, s.slowest_lag);
-        sum->behind += s.behind;
-    }
-}
-
-static void on_summary(struct io_timer *timer)
-{
-    struct raft_thread *t = cq_containerof(timer, struct raft_thread, summary_timer);
-    struct raft_summary sum = {0};
-    for (uint32_t id = 0; id < GROUPS_MAX; id++) {
-        struct group *group = groups_find(t->config.groups, id);
-        if (group)
-            look_at(t, group, &sum);
-    }
-    pthread_mutex_lock(&t->lock);
-    t->summary = sum;
-    pthread_mutex_unlock(&t->lock);
-    cq_gauge_set(&raft_metrics, M_GROUPS, sum.leading, 0);
-    cq_gauge_set(&raft_metrics, M_GROUPS, sum.following, 1);
-    cq_gauge_set(&raft_metrics, M_GROUPS, sum.leaderless, 2);
-    cq_gauge_set(&raft_metrics, M_GROUPS, sum.failed, 3);
-    cq_gauge_set(&raft_metrics, M_APPLY_LAG, (int64_t)sum.apply_lag);
-    cq_gauge_set(&raft_metrics, M_REPLICA_LAG, (int64_t)sum.replica_lag);
-    cq_gauge_set(&raft_metrics, M_LOG_ENTRIES, (int64_t)sum.log_entries);
-    cq_gauge_set(&raft_metrics, M_BEHIND, sum.behind);
-    io_timer_start(timer, SUMMARY_MS);
-}
-
-void raft_thread_summary(struct raft_thread *thread, struct raft_summary *summary_r)
-{
-    pthread_mutex_lock(&thread->lock);
-    *summary_r = thread->summary;
-    pthread_mutex_unlock(&thread->lock);
-}
-
 /* ---- Life ---- */
 
 static void *thread_main(void *arg)
@@ -615,7 +494,7 @@ struct raft_thread *raft_thread_new(const struct raft_thread_config *config)
     t->loop = io_loop_new(&(struct io_loop_options){.name = "raft"});
     t->flush.fn = on_flush;
     io_timer_init(&t->tick, t->loop, on_tick);
-    io_timer_init(&t->summary_timer, t->loop, on_summary);
+    raft_thread_look_init(t);
     pthread_mutex_init(&t->lock, NULL);
     const struct raft_output output = {.ctx = t,
                                        .send = out_send,
@@ -634,7 +513,7 @@ struct raft_thread *raft_thread_new(const struct raft_thread_config *config)
 
 void raft_thread_start(struct raft_thread *t)
 {
-    io_timer_start(&t->summary_timer, SUMMARY_MS);
+    raft_thread_look_start(t);
     io_timer_start_at(&t->tick, raft_host_next_us(t->host));
     CQ_ASSERT(pthread_create(&t->thread, NULL, thread_main, t) == 0);
     pthread_setname_np(t->thread, "raft");

@@ -1,0 +1,62 @@
+/* What /readyz, /startupz and /livez look at. */
+#include <stdio.h>
+
+#include "io/admin_http.h"
+#include "node/node_private.h"
+#include "node/topology_keeper.h"
+
+static bool check_groups(void *ctx, char text[static ADMIN_TEXT_MAX])
+{
+    struct node *node = ctx;
+    struct raft_summary s;
+    raft_thread_summary(node->raft, &s);
+    uint32_t all = s.leading + s.following + s.leaderless + s.failed, open = 0;
+    for (uint32_t id = 0; id < GROUPS_MAX; id++)
+        open += groups_find(&node->groups, id) != NULL;
+    if (all < open) {
+        snprintf(text, ADMIN_TEXT_MAX, "opening %u replicas", open);
+        return false;
+    }
+    if (all == 0) {
+        bool waits = topology_keeper_epoch(node->keeper) == 0;
+        snprintf(text, ADMIN_TEXT_MAX, waits ? "waits for cluster init" : "holds no replicas");
+        return true;
+    }
+    snprintf(text, ADMIN_TEXT_MAX, "%u replicas: %u lead, %u follow, %u without a leader, %u failed, %u catching up",
+             all, s.leading, s.following, s.leaderless, s.failed, s.not_caught_up);
+    return s.leaderless == 0 && s.not_caught_up == 0;
+}
+
+static bool check_stopping(void *ctx, char text[static ADMIN_TEXT_MAX])
+{
+    bool stopping = atomic_load(&((struct node *)ctx)->stopping);
+    snprintf(text, ADMIN_TEXT_MAX, stopping ? "stopping" : "running");
+    return !stopping;
+}
+
+static bool loop_turns(struct io_loop *loop, char text[static ADMIN_TEXT_MAX])
+{
+    uint64_t age_ms = io_loop_heartbeat_age_us(loop) / 1000;
+    snprintf(text, ADMIN_TEXT_MAX, "last turn %llu ms ago", (unsigned long long)age_ms);
+    return age_ms < 30000;
+}
+
+static bool check_raft_loop(void *ctx, char text[static ADMIN_TEXT_MAX])
+{
+    return loop_turns(raft_thread_loop(((struct node *)ctx)->raft), text);
+}
+
+static bool check_worker_loop(void *ctx, char text[static ADMIN_TEXT_MAX])
+{
+    return loop_turns(worker_loop(ctx), text);
+}
+
+void node_checks_add(struct node *node)
+{
+    admin_check_add_fn(node->admin, "groups", ADMIN_READY | ADMIN_STARTUP, check_groups, node);
+    admin_check_add_fn(node->admin, "stopping", ADMIN_READY, check_stopping, node);
+    admin_check_add_fn(node->admin, "raft_loop", ADMIN_LIVE, check_raft_loop, node);
+    for (unsigned i = 0; i < node->worker_count; i++)
+        admin_check_add_fn(node->admin, io_loop_name(worker_loop(node->workers[i])), ADMIN_LIVE, check_worker_loop,
+                           node->workers[i]);
+}

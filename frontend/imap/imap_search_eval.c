@@ -171,15 +171,15 @@ bool imap_eval_needs_over(const struct imap_eval *eval, enum imap_search_level l
 
 /* ---- The whole from the keys (Kleene's logic: undecided only when it matters) ---- */
 
-static enum imap_answer negate(uint8_t a)
+static uint8_t negate(uint8_t a)
 {
     return a == IMAP_UNDECIDED ? IMAP_UNDECIDED : a == IMAP_HIT ? IMAP_MISS : IMAP_HIT;
 }
 
 /* Of several operands: `decisive` settles it, without one an undecided leaves it open. */
-static enum imap_answer combine(const uint8_t *operands, size_t count, enum imap_answer decisive)
+static uint8_t combine(const uint8_t *operands, size_t count, uint8_t decisive)
 {
-    enum imap_answer result = negate((uint8_t)decisive);
+    uint8_t result = negate(decisive);
     for (size_t i = 0; i < count; i++) {
         if (operands[i] == decisive)
             return decisive;
@@ -213,10 +213,10 @@ static enum imap_answer whole(const struct imap_eval *eval)
         }
         top++;
     }
-    return stack[0];
+    return (enum imap_answer)stack[0];
 }
 
-static enum imap_answer as_answer(bool hit)
+static uint8_t as_answer(bool hit)
 {
     return hit ? IMAP_HIT : IMAP_MISS;
 }
@@ -257,7 +257,7 @@ static void answer_uid_keys(struct imap_eval *eval, uint32_t uid)
         if (op == IMAP_SEARCH_ALL)
             eval->answers[i] = IMAP_HIT;
         else if (op == IMAP_SEARCH_SEQ || op == IMAP_SEARCH_UID)
-            eval->answers[i] = (uint8_t)as_answer(uidset_contains(&eval->keys[i].uids, uid));
+            eval->answers[i] = as_answer(uidset_contains(&eval->keys[i].uids, uid));
     }
 }
 
@@ -290,7 +290,7 @@ enum imap_answer imap_eval_record(struct imap_eval *eval, const struct fetch_rec
     answer_uid_keys(eval, record->uid);
     for (size_t i = 0; i < eval->search->count; i++)
         if (eval->keys[i].level == IMAP_LEVEL_RECORD)
-            eval->answers[i] = (uint8_t)as_answer(record_key(eval, i, record));
+            eval->answers[i] = as_answer(record_key(eval, i, record));
     return whole(eval);
 }
 
@@ -400,7 +400,7 @@ static enum cq_rc decide_level(struct imap_eval *eval, enum imap_search_level le
             rc = fn(eval, i, record, &hit, err);
         if (rc != CQ_OK)
             return rc;
-        eval->answers[i] = (uint8_t)as_answer(hit);
+        eval->answers[i] = as_answer(hit);
         *answer = whole(eval);
     }
     return CQ_OK;

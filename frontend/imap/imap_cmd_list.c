@@ -85,11 +85,14 @@ void imap_cmd_list(struct imap_run *run)
     for (size_t i = 0; i < list.count; i++) {
         const struct mail_mailbox *mailbox = &list.mailboxes[i];
         bool children = imap_list_has_children(&list, mailbox->name);
+        if (run->command.u.list.special_use && !use_name(mailbox->use))
+            continue;
         if (imap_pattern_match(pattern, mailbox->name))
             write_line(run, "LIST", children ? "\\HasChildren" : "\\HasNoChildren", use_name(mailbox->use),
                        mailbox->name);
-        show_parents(&parents, mailbox->name);
-        if (imap_out_flush(run) != CQ_OK)
+        if (!run->command.u.list.special_use)
+            show_parents(&parents, mailbox->name);
+        if (imap_out_flush(run) != CQ_OK || imap_breathe(run) != CQ_OK)
             return;
     }
 }
@@ -133,7 +136,7 @@ void imap_cmd_lsub(struct imap_run *run)
         if (imap_pattern_match(pattern, name))
             write_line(run, "LSUB", mailbox ? "" : "\\Noselect", NULL, name);
         show_parents(&parents, name);
-        if (imap_out_flush(run) != CQ_OK)
+        if (imap_out_flush(run) != CQ_OK || imap_breathe(run) != CQ_OK)
             return;
     }
 }

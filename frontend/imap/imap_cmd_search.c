@@ -9,6 +9,7 @@ struct searching {
     struct imap_eval *eval;
     struct uidset_builder hits, open; /* decided, and those that must be looked into */
     uint64_t modseq;                  /* the highest of the hits */
+    enum cq_rc rc;                    /* of the pass by UID */
 };
 
 static void hit(struct searching *s, uint32_t uid, uint64_t modseq)
@@ -33,7 +34,8 @@ static bool by_uid(uint32_t uid, void *ctx)
     struct searching *s = ctx;
     if (!imap_view_is_gone(s->run->session->view, uid))
         sort_in(s, imap_eval_uid(s->eval, uid), uid, 0);
-    return true;
+    s->rc = imap_breathe(s->run); /* nobody else touches the view while a command runs */
+    return s->rc == CQ_OK;
 }
 
 static enum cq_rc by_record(void *ctx, const struct fetch_record *record, const struct mail_records *table)
@@ -71,14 +73,13 @@ static enum cq_rc search(struct searching *s, struct cq_err *err)
 {
     struct imap_view *view = s->run->session->view;
     bool wants_modseq = imap_search_has(&s->run->command.u.search, IMAP_SEARCH_MODSEQ);
-    enum cq_rc rc = CQ_OK;
-    if (!wants_modseq) {
-        roaring_iterate(view->uids, by_uid, s);
-    } else {
+    if (wants_modseq) /* also of the hits that the view alone decides */
         uidset_builder_add(&s->open, 1, view->uidnext);
-    }
+    else
+        roaring_iterate(view->uids, by_uid, s);
     struct uidset open = take_open(s);
-    if (open.count)
+    enum cq_rc rc = s->rc;
+    if (rc == CQ_OK && open.count)
         rc = imap_each_record(s->run, &open, false, by_record, s, NULL, err);
     open = take_open(s);
     if (rc == CQ_OK && open.count)

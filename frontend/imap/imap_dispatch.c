@@ -221,7 +221,7 @@ static void handle(struct imap_session *session)
         refuse_command(session);
         break;
     default:
-        imap_session_bye(session, "TOOBIG", imap_reader_problem(&session->reader));
+        imap_session_bye(session, session->reader.too_big ? "TOOBIG" : NULL, imap_reader_problem(&session->reader));
     }
     if (session->closing || session->closed)
         return;

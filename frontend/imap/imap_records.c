@@ -3,8 +3,6 @@
 #include "imap/imap_reply.h"
 #include "imap/imap_sync.h"
 
-#define YIELD_EVERY 1000 /* records without a pause for others */
-
 struct uidset imap_uids_from(const struct uidset *uids, uint32_t uid, struct cq_pool *pool)
 {
     size_t i = 0;
@@ -25,14 +23,14 @@ static enum cq_rc walk(struct imap_run *run, const struct mail_records *batch, i
     struct cq_slice rest = batch->records;
     struct fetch_record record;
     enum cq_rc rc;
-    for (unsigned n = 1; (rc = fetch_record_next(&rest, &record)) == CQ_OK; n++) {
+    while ((rc = fetch_record_next(&rest, &record)) == CQ_OK) {
         if (imap_view_seq(view, record.uid) == 0 || imap_view_is_gone(view, record.uid))
             continue;
         rc = fn(ctx, &record, batch);
-        if (rc == CQ_OK && (n % YIELD_EVERY == 0 || run->out.len >= IMAP_OUT_FLUSH))
+        if (rc == CQ_OK && run->out.len >= IMAP_OUT_FLUSH)
             rc = imap_out_flush(run);
-        if (rc == CQ_OK && n % YIELD_EVERY == 0)
-            rc = io_fiber_yield();
+        if (rc == CQ_OK)
+            rc = imap_breathe(run);
         if (rc != CQ_OK)
             return rc;
     }

@@ -2,6 +2,7 @@
 
 #include "base/cq_assert.h"
 #include "base/cq_log.h"
+#include "base/cq_time.h"
 #include "imap/imap_write.h"
 
 /* ---- Results ---- */
@@ -107,6 +108,18 @@ enum cq_rc imap_out_flush(struct imap_run *run)
         return rc;
     io_conn_abort(session->conn, rc, "the client does not read");
     return CQ_E_CANCELLED;
+}
+
+enum cq_rc imap_breathe(struct imap_run *run)
+{
+    uint64_t now = cq_time_mono_us();
+    if (run->turn_us == 0)
+        run->turn_us = now;
+    if (now - run->turn_us < IMAP_BREATHE_US)
+        return io_fiber_cancelled() ? CQ_E_CANCELLED : CQ_OK;
+    enum cq_rc rc = io_fiber_yield();
+    run->turn_us = cq_time_mono_us();
+    return rc;
 }
 
 void imap_out_add(struct imap_run *run, struct cq_slice text)

@@ -21,6 +21,11 @@ enum cq_rc imap_out_flush(struct imap_run *run);
 /* Adds text that may be large without copying it through run->out. */
 void imap_out_add(struct imap_run *run, struct cq_slice text);
 
+/* In loops that compute much between suspensions: lets others run when 5 ms have gone since the last time. CQ_OK, or
+ * CQ_E_CANCELLED when the client has gone. */
+#define IMAP_BREATHE_US 5000
+enum cq_rc imap_breathe(struct imap_run *run);
+
 /* Writes the tagged answer. */
 void imap_reply_send(struct imap_run *run);
 

@@ -81,6 +81,7 @@ struct imap_run {
     struct cq_buf out;
     struct imap_told told;
     bool start_tls;
+    uint64_t turn_us; /* when the fiber last let others run (see imap_breathe) */
     /* The tagged answer; text NULL: "<verb> completed". */
     enum imap_result result;
     const char *code; /* without brackets; NULL: none */

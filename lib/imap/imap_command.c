@@ -140,9 +140,37 @@ static bool parse_rename(struct imap_parser *p, struct imap_command *c)
     return parse_mailbox(p, &c->u.rename.from) && parse_mailbox(p, &c->u.rename.to);
 }
 
-static bool parse_list(struct imap_parser *p, struct imap_command *c)
+static bool parse_lsub(struct imap_parser *p, struct imap_command *c)
 {
     return parse_mailbox(p, &c->u.list.reference) && imap_parse_sp(p) && imap_parse_pattern(p, &c->u.list.pattern);
+}
+
+/* "(SPECIAL-USE) " in front, or "()" . */
+static bool parse_list_selection(struct imap_parser *p, struct imap_command *c)
+{
+    const uint8_t *from = p->at;
+    if (!imap_try_byte(p, ' ') || !imap_try_byte(p, '(')) {
+        p->at = from;
+        return true;
+    }
+    c->u.list.special_use = imap_try_word(p, "SPECIAL-USE");
+    return imap_parse_byte(p, ')', "Unknown LIST selection option");
+}
+
+/* " RETURN (SPECIAL-USE CHILDREN)" behind: what LIST returns here anyway. */
+static bool parse_list_return(struct imap_parser *p)
+{
+    if (!imap_try_text(p, " RETURN ("))
+        return true;
+    while (imap_try_word(p, "SPECIAL-USE") || imap_try_word(p, "CHILDREN"))
+        imap_try_byte(p, ' ');
+    return imap_parse_byte(p, ')', "Unknown LIST return option");
+}
+
+/* RFC 3501 with the two options of RFC 6154 that some clients send without asking for LIST-EXTENDED. */
+static bool parse_list(struct imap_parser *p, struct imap_command *c)
+{
+    return parse_list_selection(p, c) && parse_lsub(p, c) && parse_list_return(p);
 }
 
 static bool parse_status_item(struct imap_parser *p, uint32_t *items)
@@ -250,7 +278,7 @@ static parse_fn *const parsers[IMAP_VERB_COUNT] = {
     [IMAP_SUBSCRIBE] = parse_one_mailbox,
     [IMAP_UNSUBSCRIBE] = parse_one_mailbox,
     [IMAP_LIST] = parse_list,
-    [IMAP_LSUB] = parse_list,
+    [IMAP_LSUB] = parse_lsub,
     [IMAP_NAMESPACE] = parse_nothing,
     [IMAP_STATUS] = parse_status,
     [IMAP_APPEND] = parse_append,

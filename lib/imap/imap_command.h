@@ -120,7 +120,8 @@ struct imap_command {
         } rename;
         struct {
             struct cq_slice reference, pattern;
-        } list; /* and LSUB */
+            bool special_use; /* LIST (SPECIAL-USE): only those that have one (RFC 6154 2) */
+        } list;               /* and LSUB */
         struct {
             struct cq_slice mailbox;
             uint32_t items;

@@ -119,6 +119,7 @@ static enum imap_read bad(struct imap_reader *r)
 static enum imap_read cannot_follow(struct imap_reader *r, const char *problem)
 {
     r->problem = problem;
+    r->too_big = true;
     r->phase = LOST;
     return IMAP_READ_CLOSE;
 }
@@ -291,8 +292,11 @@ static enum imap_read line_ended(struct imap_reader *r)
     struct header h = {0};
     if (!r->plain)
         h = find_header(line, false);
-    if (h.found && h.plus && r->quoted)
-        return cannot_follow(r, "Quoted string without end"); /* is it a literal or not? */
+    if (h.found && h.plus && r->quoted) { /* is it a literal or not? */
+        cannot_follow(r, "Quoted string without end");
+        r->too_big = false;
+        return IMAP_READ_CLOSE;
+    }
     if (h.found && !r->quoted)
         return r->problem ? swallow_header(r, h) : literal_header(r, h);
     if (r->problem)

@@ -41,6 +41,7 @@ struct imap_reader {
     struct cq_buf text;
     const struct imap_reader_limits *limits;
     const char *problem;
+    bool too_big;       /* with IMAP_READ_CLOSE: because of its size */
     size_t line_start;  /* where in text the present line began: after the last literal */
     uint64_t left;      /* octets of a literal that are still to come */
     uint64_t swallowed; /* octets thrown away of this command */

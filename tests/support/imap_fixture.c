@@ -29,7 +29,7 @@ static enum cq_rc login(void *host, struct imap_session *session, const struct i
         return CQ_E_LIMIT;
     if (!cq_slice_eq(login->user, CQ_SLICE("ana")) || !cq_slice_eq(login->password, CQ_SLICE("secret")))
         return CQ_E_AUTH;
-    identity_r->account = IMAP_FIXTURE_ACCOUNT;
+    identity_r->account = peer->fixture->account.id;
     return CQ_OK;
 }
 
@@ -62,28 +62,38 @@ static enum cq_rc fault(void *arg, const struct mailstore_call *call, bool appli
 
 /* ---- Fixture ---- */
 
+void imap_fixture_new_account(struct imap_fixture *f, uint64_t id)
+{
+    const struct mail_limits limits = {.directory_version = 1};
+    struct cq_err err = {0};
+    f->account = (struct mailstore_account){.id = id};
+    CQ_ASSERT(mailstore_create_account(f->store, &f->account, &limits, CQ_SLICE("ana@example.test"), &err) == CQ_OK);
+}
+
 struct imap_fixture *imap_fixture_new(void)
+{
+    return imap_fixture_new_tls(NULL);
+}
+
+struct imap_fixture *imap_fixture_new_tls(struct io_tls *tls)
 {
     struct imap_fixture *f = cq_new(struct imap_fixture);
     static const uint8_t client[16] = "client of a test";
     const struct io_loop_options loop_options = {.name = "test", .manual_clock = true};
-    const struct mail_limits limits = {.directory_version = 1};
-    struct cq_err err = {0};
     f->loop = io_loop_new(&loop_options);
     f->local = mailstore_local_new();
     mailstore_local_set_fault(f->local, fault, f);
     f->store = mailstore_new(mailstore_local_transport(f->local), client, 1000);
-    f->account.id = IMAP_FIXTURE_ACCOUNT;
-    CQ_ASSERT(mailstore_create_account(f->store, &f->account, &limits, CQ_SLICE("ana@example.test"), &err) == CQ_OK);
+    imap_fixture_new_account(f, IMAP_FIXTURE_ACCOUNT);
     f->config = (struct imap_config){
         .message_max = 50u << 20,
         .login_timeout_us = 30000000,
         .autologout_us = UINT64_C(1800000000),
         .still_here_us = 120000000,
-        .login_without_tls = true,
+        .login_without_tls = tls == NULL,
     };
     const struct imap_service_options options = {
-        .loop = f->loop, .store = f->store, .config = &f->config, .ops = &host_ops};
+        .loop = f->loop, .store = f->store, .config = &f->config, .starttls = tls, .ops = &host_ops};
     f->service = imap_service_new(&options);
     return f;
 }
@@ -124,12 +134,19 @@ void imap_fixture_deliver(struct imap_fixture *f, struct cq_slice message)
 
 /* ---- Peer ---- */
 
+void imap_peer_adopt(struct imap_fixture *f, struct imap_peer *peer, struct io_conn *conn)
+{
+    *peer = (struct imap_peer){.fixture = f, .fd = -1};
+    cq_buf_init(&peer->in, 256u << 20);
+    peer->session = imap_session_start(f->service, conn, "test", peer);
+}
+
 void imap_peer_connect(struct imap_fixture *f, struct imap_peer *peer)
 {
-    *peer = (struct imap_peer){.fixture = f};
-    cq_buf_init(&peer->in, 256u << 20);
-    struct io_conn *conn = io_pair_new_fd(f->loop, NULL, &peer->fd);
-    peer->session = imap_session_start(f->service, conn, "test", peer);
+    int fd;
+    struct io_conn *conn = io_pair_new_fd(f->loop, NULL, &fd);
+    imap_peer_adopt(f, peer, conn);
+    peer->fd = fd;
 }
 
 void imap_peer_close(struct imap_peer *peer)

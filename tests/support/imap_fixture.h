@@ -16,16 +16,20 @@ struct imap_fixture {
     struct mailstore_account account; /* the test's own view of the shard */
     struct imap_config config;
     struct imap_service *service;
-    enum cq_rc fault;      /* of every call; CQ_OK: none */
-    bool fault_applied;    /* the call has happened, its answer is lost */
-    unsigned fault_after;  /* calls that still work */
-    uint32_t fault_method; /* 0: all */
+    enum cq_rc fault;               /* of every call; CQ_OK: none */
+    bool fault_applied;             /* the call has happened, its answer is lost */
+    unsigned fault_after;           /* calls that still work */
+    uint32_t fault_method;          /* 0: all */
     void (*before_call)(void *arg); /* before each call of a session: what others do in that moment; NULL: nothing */
     void *before_arg;
     unsigned logins, closed;
 };
 
 struct imap_fixture *imap_fixture_new(void);
+/* With STARTTLS, and no log-in without it. */
+struct imap_fixture *imap_fixture_new_tls(struct io_tls *tls);
+/* From now on "ana" is this account, which is new. */
+void imap_fixture_new_account(struct imap_fixture *fixture, uint64_t id);
 void imap_fixture_free(struct imap_fixture **fixture);
 
 /* One client. */
@@ -37,6 +41,8 @@ struct imap_peer {
     bool eof;
 };
 
+/* A session for a connection that the test made; `peer` is its host, without a descriptor. */
+void imap_peer_adopt(struct imap_fixture *fixture, struct imap_peer *peer, struct io_conn *conn);
 void imap_peer_connect(struct imap_fixture *fixture, struct imap_peer *peer);
 void imap_peer_close(struct imap_peer *peer);
 

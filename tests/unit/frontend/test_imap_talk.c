@@ -14,6 +14,8 @@
 #define TALKS_MAX 200
 #define FILE_MAX (1u << 20)
 
+static unsigned secrets_logged, lines_logged;
+
 struct talk {
     const char *path;
     struct imap_fixture *fixture;
@@ -298,6 +300,27 @@ static void talk_is_held_whole_and_byte_by_byte(void **state)
     free(data);
 }
 
+/* No password is in any line of the log, whatever its level and whatever happened to the command that had it. */
+static bool look_for_passwords(enum cq_log_level level, const char *event, struct cq_slice line, void *ctx)
+{
+    static const char *const secrets[] = {"secret", "AGFuYQ", "YW5hAG"};
+    (void)level;
+    (void)event;
+    (void)ctx;
+    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++)
+        if (memmem(line.data, line.len, secrets[i], strlen(secrets[i])))
+            secrets_logged++;
+    lines_logged++;
+    return false;
+}
+
+static void no_password_was_logged(void **state)
+{
+    (void)state;
+    assert_true(lines_logged > 100);
+    assert_int_equal(secrets_logged, 0);
+}
+
 /* ---- All files of the folder ---- */
 
 static int by_name(const void *a, const void *b)
@@ -330,12 +353,14 @@ static size_t find_talks(struct CMUnitTest *tests, const char *only)
 
 int main(int argc, char **argv)
 {
-    static struct CMUnitTest tests[TALKS_MAX];
+    static struct CMUnitTest tests[TALKS_MAX + 1];
     const char *group = "imap_talk";
     size_t n = find_talks(tests, argc > 1 ? argv[1] : NULL);
-    if (argc <= 2)
-        cq_log_set_level(CQ_ERROR);
+    cq_log_set_level(CQ_DEBUG);
+    cq_log_set_tap(look_for_passwords, NULL);
     assert_true(n > 0);
+    if (argc == 1)
+        tests[n++] = (struct CMUnitTest)cmocka_unit_test(no_password_was_logged);
     int failed = _cmocka_run_group_tests(group, tests, n, NULL, NULL);
     for (size_t i = 0; i < n; i++)
         free(tests[i].initial_state);

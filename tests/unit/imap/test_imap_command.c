@@ -135,6 +135,9 @@ static void the_arguments_of_mailbox_commands_are_found(void **state)
     c = must_parse(*state, "a LIST \"\" %");
     assert_slice(c.u.list.reference, "");
     assert_slice(c.u.list.pattern, "%");
+    c = must_parse(*state, "a LIST (SPECIAL-USE) \"\" * RETURN (CHILDREN SPECIAL-USE)");
+    assert_true(c.u.list.special_use);
+    assert_slice(c.u.list.pattern, "*");
     c = must_parse(*state, "a LSUB x/ \"*\"");
     assert_slice(c.u.list.pattern, "*");
     c = must_parse(*state, "a LIST \"\" \"\"");
@@ -237,6 +240,9 @@ static void wrong_arguments_are_refused_with_a_sentence_that_does_not_repeat_the
         "a RENAME a",
         "a LIST \"\"",
         "a LIST \"\" %(",
+        "a LIST (REMOTE) \"\" %",
+        "a LIST \"\" % RETURN (STATUS)",
+        "a LSUB (SPECIAL-USE) \"\" %",
         "a STATUS x",
         "a STATUS x ()",
         "a STATUS x (FOO)",

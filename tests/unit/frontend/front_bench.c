@@ -46,7 +46,7 @@ int bench_setup(void **state)
     bench->local = mailstore_local_new_groups(4);
     bench->worker.loop = io_loop_new(NULL);
     bench->worker.mailstore =
-        mailstore_new(mailstore_local_transport(bench->local), (const uint8_t *)"0123456789abcdef", 1000);
+        mailstore_new(mailstore_local_transport(bench->local), (const uint8_t *)"0123456789abcdef", 60000);
     bench->worker.hostname = "mx.example.test";
     bench->worker.spool_folder = bench->folder;
     cq_list_init(&bench->worker.sessions);

@@ -23,7 +23,7 @@ static int setup(void **state)
     struct fixture *f = cq_new(struct fixture);
     static const uint8_t client[16] = "client of a test";
     f->local = mailstore_local_new();
-    f->store = mailstore_new(mailstore_local_transport(f->local), client, 1000);
+    f->store = mailstore_new(mailstore_local_transport(f->local), client, 60000);
     f->account.id = ACCOUNT;
     f->pool = cq_pool_new(8192);
     struct mail_limits limits = {.directory_version = 1};

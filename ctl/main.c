@@ -128,8 +128,10 @@ static enum ctl_exit command_line(struct ctl *ctl, const struct options *options
     const char *config = options->config ? options->config : getenv("CHASQUICTL_CONFIG");
     if (options->output && strcmp(options->output, "json") == 0)
         ctl->format = CTL_JSON;
-    else if (options->output && strcmp(options->output, "table") != 0)
-        return CQ_FAIL(&err, CQ_E_INVALID, "-o is table or json"), usage(&err);
+    else if (options->output && strcmp(options->output, "table") != 0) {
+        cq_err_set(&err, CQ_E_INVALID, "-o is table or json");
+        return usage(&err);
+    }
     if (ctl_parse(ctl, rest->count, rest->items, &request, &err) != CQ_OK)
         return usage(&err);
     if (cq_config_load(&part, 1, config ? config : SETTINGS_PATH, ctl->pool, &err) != CQ_OK)
@@ -159,7 +161,7 @@ int main(int argc, char **argv)
     const struct cq_log_options quiet = {.level = CQ_ERROR};
     cq_log_init(&quiet);
     if (cq_args_parse(args, OPTIONS_COUNT, argc, argv, CQ_ARGS_SUBCOMMAND, &rest, &err) != CQ_OK)
-        return usage(&err);
+        return (int)usage(&err);
     if (options.version) {
         puts("chasquictl " CHASQUI_VERSION);
         return CTL_DONE;

@@ -71,7 +71,7 @@ unsigned router_method_index(uint16_t method)
     for (unsigned i = 0; i < router_method_count; i++)
         if (router_methods[i].method == method)
             return i;
-    CQ_ASSERT(!"a method without a row was forwarded");
+    CQ_ASSERT(false && "a method without a row was forwarded");
     return 0;
 }
 

@@ -239,7 +239,7 @@ static void hostile_files_are_bounded(void **state)
 
     size_t n = 0;
     for (int i = 0; i < 3000; i++)
-        n += (size_t)sprintf(text + n, "k%d: 1\n", i);
+        n += (size_t)snprintf(text + n, 100000 - n, "k%d: 1\n", i);
     assert_int_equal(parse(text), CQ_E_CONFIG);
 
     const struct cq_config_part parts[] = {CQ_CONFIG_PART("Test", rows, &config)};

@@ -296,11 +296,11 @@ static void a_tag_has_a_limit(void **state)
     char text[400];
     struct imap_head head;
     memset(text, 't', sizeof text);
-    strcpy(text + IMAP_TAG_MAX, " NOOP");
+    memcpy(text + IMAP_TAG_MAX, " NOOP", sizeof " NOOP");
     imap_command_head(cq_slice_cstr(text), &head);
     assert_int_equal(head.tag.len, IMAP_TAG_MAX);
     memset(text, 't', sizeof text);
-    strcpy(text + IMAP_TAG_MAX + 1, " NOOP");
+    memcpy(text + IMAP_TAG_MAX + 1, " NOOP", sizeof " NOOP");
     imap_command_head(cq_slice_cstr(text), &head);
     assert_int_equal(head.tag.len, 0);
 }

@@ -74,7 +74,7 @@ static int talk(const char *request)
         n += (size_t)got;
     reply[n] = '\0';
     close(fd);
-    return n > 12 ? atoi(reply + 9) : 0;
+    return n > 12 ? (int)strtol(reply + 9, NULL, 10) : 0;
 }
 
 static int get(const char *target)

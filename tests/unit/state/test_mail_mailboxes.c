@@ -222,8 +222,8 @@ static void renames_that_cannot_be_are_refused(void **state)
     char deep[80] = "";
     assert_int_equal(h_create(s, "a/b", 0, NULL), CQ_OK);
     for (int i = 0; i < 31; i++)
-        strcat(deep, "d/");
-    strcat(deep, "d");
+        memcpy(deep + 2 * i, "d/", 2);
+    deep[62] = 'd';
     static const struct {
         const char *from, *to;
         enum cq_rc want;

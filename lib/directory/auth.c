@@ -368,16 +368,32 @@ enum cq_rc auth_session_check(struct auth *auth, uint64_t account_id, uint64_t c
 
 /* ---- Making credentials ---- */
 
-enum cq_rc auth_set_password(struct auth *auth, uint64_t account_id, struct cq_slice password, struct cq_err *err)
+static enum cq_rc hash_password(struct auth *auth, struct cq_slice password, char hash_r[static AUTH_HASH_SIZE],
+                                struct cq_err *err)
 {
-    char hash[AUTH_HASH_SIZE];
     struct auth_secret secret;
-    uint64_t id;
     if (password.len < AUTH_PASSWORD_MIN || password.len > AUTH_PASSWORD_MAX)
         return CQ_FAIL(err, CQ_E_INVALID, "a password has %d to %d bytes", AUTH_PASSWORD_MIN, AUTH_PASSWORD_MAX);
     auth_secret_init(&secret, password);
-    enum cq_rc rc = auth_hash_make(&auth->hasher, cq_slice_of(secret.data, secret.len), hash, err);
+    enum cq_rc rc = auth_hash_make(&auth->hasher, cq_slice_of(secret.data, secret.len), hash_r, err);
     auth_secret_fini(&secret);
+    return rc;
+}
+
+enum cq_rc auth_hash_password(struct auth *auth, struct cq_slice password, struct cq_pool *pool,
+                              struct cq_slice *hash_r, struct cq_err *err)
+{
+    char hash[AUTH_HASH_SIZE];
+    enum cq_rc rc = hash_password(auth, password, hash, err);
+    *hash_r = rc == CQ_OK ? cq_slice_cstr(cq_pool_cstr(pool, cq_slice_cstr(hash))) : CQ_SLICE_NONE;
+    return rc;
+}
+
+enum cq_rc auth_set_password(struct auth *auth, uint64_t account_id, struct cq_slice password, struct cq_err *err)
+{
+    char hash[AUTH_HASH_SIZE];
+    uint64_t id;
+    enum cq_rc rc = hash_password(auth, password, hash, err);
     if (rc != CQ_OK)
         return rc;
     const struct dir_credential row = {

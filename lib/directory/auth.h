@@ -77,7 +77,13 @@ enum cq_rc auth_verify(struct auth *auth, const struct auth_login *login, struct
 enum cq_rc auth_session_check(struct auth *auth, uint64_t account_id, uint64_t credential_id, enum dir_service service,
                               struct cq_err *err);
 
-/* Sets the account's password. CQ_E_INVALID: shorter than AUTH_PASSWORD_MIN or longer than AUTH_PASSWORD_MAX bytes. */
+/* The text that is kept of a password (directory_account_create takes it); in the pool. CQ_E_INVALID: shorter than
+ * AUTH_PASSWORD_MIN or longer than AUTH_PASSWORD_MAX bytes. Suspends the fiber. */
+enum cq_rc auth_hash_password(struct auth *auth, struct cq_slice password, struct cq_pool *pool,
+                              struct cq_slice *hash_r, struct cq_err *err);
+
+/* Sets the account's password, which ends the sessions that logged in with the one before. CQ_E_INVALID: shorter than
+ * AUTH_PASSWORD_MIN or longer than AUTH_PASSWORD_MAX bytes. */
 enum cq_rc auth_set_password(struct auth *auth, uint64_t account_id, struct cq_slice password, struct cq_err *err);
 
 #define AUTH_APP_PASSWORD_SIZE 20 /* "abcd efgh ijkl mnop" and a NUL */

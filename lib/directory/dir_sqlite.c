@@ -21,7 +21,7 @@
 
 #define ACCOUNT_COLUMNS                                                                                                \
     "SELECT a.id, a.version, a.domain_id, a.local || '@' || d.name, a.state, a.services, a.admin, a.plan, a.home_dc, " \
-    "a.quota_bytes, a.quota_messages, a.created_us FROM account a JOIN domain d ON d.id = a.domain_id "
+    "a.quota_bytes, a.quota_messages, a.created_us, a.state_us FROM account a JOIN domain d ON d.id = a.domain_id "
 #define DOMAIN_COLUMNS                                                                                                 \
     "SELECT d.id, d.name, d.alias_of, t.name, d.postmaster, d.version FROM domain d LEFT JOIN domain t ON t.id = "     \
     "d.alias_of "
@@ -62,8 +62,13 @@
     X(ACCOUNT_GET, ACCOUNT_COLUMNS "WHERE a.id = ?1")                                                                  \
     X(ACCOUNT_LIST, ACCOUNT_COLUMNS "WHERE a.id BETWEEN ?1 AND ?2 AND (?3 = 0 OR a.domain_id = ?3) "                   \
                                     "AND a.state IN (?4, ?5, ?6, ?7) ORDER BY a.id LIMIT ?8")                          \
-    X(ACCOUNT_ADD, "INSERT INTO account (id, domain_id, local, state, plan, home_dc, services, admin, quota_bytes, "   \
-                   "quota_messages, created_us) VALUES (?1, ?2, ?3, 'creating', ?4, ?5, ?6, ?7, ?8, ?9, ?10)")         \
+    X(PENDING_LIST, ACCOUNT_COLUMNS "WHERE a.state IN ('creating', 'deleting') AND (a.state_us, a.id) > (?1, ?2) "     \
+                                    "AND a.state_us <= ?3 ORDER BY a.state_us, a.id LIMIT ?4")                         \
+    X(PENDING_COUNT, "SELECT state, count(*), min(state_us) FROM account WHERE state IN ('creating', 'deleting') "     \
+                     "GROUP BY state")                                                                                 \
+    X(ACCOUNT_ADD,                                                                                                     \
+      "INSERT INTO account (id, domain_id, local, state, plan, home_dc, services, admin, quota_bytes, "                \
+      "quota_messages, created_us, state_us) VALUES (?1, ?2, ?3, 'creating', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")       \
     X(ACCOUNT_EXISTS, "SELECT 1 FROM account WHERE id = ?1")                                                           \
     X(ACCOUNT_UPDATE, "UPDATE account SET plan = CASE WHEN ?2 & 1 THEN ?3 ELSE plan END, "                             \
                       "services = CASE WHEN ?2 & 2 THEN ?4 ELSE services END, "                                        \
@@ -71,7 +76,7 @@
                       "quota_messages = CASE WHEN ?2 & 4 THEN ?6 ELSE quota_messages END, "                            \
                       "admin = CASE WHEN ?2 & 8 THEN ?7 ELSE admin END, "                                              \
                       "home_dc = CASE WHEN ?2 & 16 THEN ?8 ELSE home_dc END WHERE id = ?1")                            \
-    X(ACCOUNT_STATE, "UPDATE account SET state = ?2 WHERE id = ?1")                                                    \
+    X(ACCOUNT_STATE, "UPDATE account SET state = ?2, state_us = ?3 WHERE id = ?1")                                     \
     X(ACCOUNT_VERSION, "UPDATE account SET version = ?2 WHERE id = ?1")                                                \
     X(ACCOUNT_REMOVE, "DELETE FROM account WHERE id = ?1")                                                             \
     X(CREDENTIAL_LIST, "SELECT id, account_id, kind, scopes, prefix, hash, label, created_us, expires_us, "            \
@@ -747,6 +752,7 @@ static enum cq_rc read_account(struct connection *c, sqlite3_stmt *stmt, struct 
         .quota_bytes = column_int(stmt, 9),
         .quota_messages = column_int(stmt, 10),
         .created_us = column_int(stmt, 11),
+        .state_us = column_int(stmt, 12),
     };
     if (!dir_state_parse(column_peek(stmt, 4), &account->state) || !account->plan)
         return CQ_FAIL(c->err, CQ_E_VERSION,
@@ -804,12 +810,37 @@ static enum cq_rc insert_account(struct connection *c, const struct dir_account_
     bind_int(stmt, 8, row->quota_bytes);
     bind_int(stmt, 9, row->quota_messages);
     bind_int(stmt, 10, row->now_us);
+    bind_int(stmt, 11, cq_time_wall_us());
     return execute(c, stmt);
+}
+
+static const char *const credential_kinds[] = {[DIR_PASSWORD] = "password", [DIR_APP_PASSWORD] = "app_password"};
+
+static enum cq_rc insert_credential(struct connection *c, const struct dir_credential *row, uint64_t now_us)
+{
+    sqlite3_stmt *stmt = NULL;
+    enum cq_rc rc = prepare(c, S_CREDENTIAL_ADD, &stmt);
+    if (rc != CQ_OK)
+        return rc;
+    bind_int(stmt, 1, row->account_id);
+    bind_text(stmt, 2, cq_slice_cstr(credential_kinds[row->kind]));
+    bind_int(stmt, 3, row->scopes);
+    bind_text(stmt, 4, row->prefix);
+    bind_text(stmt, 5, row->hash);
+    bind_text(stmt, 6, row->label);
+    bind_int(stmt, 7, now_us);
+    bind_int(stmt, 8, row->expires_us);
+    rc = execute(c, stmt);
+    if (rc != CQ_OK && violates(c, SQLITE_CONSTRAINT_UNIQUE))
+        return CQ_FAIL(c->err, CQ_E_EXISTS, "the prefix is in use");
+    return rc;
 }
 
 static enum cq_rc work_account_add(struct connection *c, void *arg)
 {
     const struct dir_account_row *row = ((struct args *)arg)->in;
+    const struct dir_credential password = {
+        .account_id = row->id, .kind = DIR_PASSWORD, .scopes = DIR_ALL_SERVICES, .hash = row->password_hash};
     sqlite3_stmt *stmt = NULL;
     uint64_t version;
     enum cq_rc rc = account_exists(c, row->id);
@@ -828,7 +859,12 @@ static enum cq_rc work_account_add(struct connection *c, void *arg)
         rc = insert_account(c, row);
     if (rc == CQ_OK)
         rc = execute_address(c, S_TARGET_ADD, row->domain_id, row->local, row->id);
-    return rc == CQ_OK ? touch_account(c, DIR_CHANGED_ACCOUNT, row->id, 0, &version) : rc;
+    if (rc == CQ_OK && row->password_hash.len)
+        rc = insert_credential(c, &password, row->now_us);
+    uint64_t credential = (uint64_t)sqlite3_last_insert_rowid(c->db);
+    if (rc == CQ_OK)
+        rc = touch_account(c, DIR_CHANGED_ACCOUNT, row->id, 0, &version);
+    return rc == CQ_OK && row->password_hash.len ? EXECUTE(c, S_CREDENTIAL_VERSION, credential, version) : rc;
 }
 
 static enum cq_rc account_add(struct dir_backend *self, const struct dir_account_row *row, struct cq_err *err)
@@ -897,6 +933,7 @@ static enum cq_rc work_account_set_state(struct connection *c, void *arg)
         return rc;
     bind_int(stmt, 1, a->id);
     bind_text(stmt, 2, cq_slice_cstr(dir_state_name(a->to)));
+    bind_int(stmt, 3, cq_time_wall_us());
     rc = execute(c, stmt);
     return rc == CQ_OK ? touch_account(c, DIR_CHANGED_ACCOUNT, a->id, 0, &version) : rc;
 }
@@ -979,9 +1016,63 @@ static enum cq_rc account_list(struct dir_backend *self, const struct dir_accoun
     return rc;
 }
 
-/* ---- Credentials ---- */
+/* ---- Half done ---- */
 
-static const char *const credential_kinds[] = {[DIR_PASSWORD] = "password", [DIR_APP_PASSWORD] = "app_password"};
+static enum cq_rc work_pending_list(struct connection *c, void *arg)
+{
+    struct args *a = arg;
+    const struct dir_pending_query *query = a->in;
+    uint64_t now_us = cq_time_wall_us();
+    sqlite3_stmt *stmt = NULL;
+    enum cq_rc rc = prepare(c, S_PENDING_LIST, &stmt);
+    if (rc != CQ_OK)
+        return rc;
+    bind_int(stmt, 1, query->after_us);
+    bind_int(stmt, 2, query->after_id);
+    bind_int(stmt, 3, query->age_min_us ? now_us - query->age_min_us : INT64_MAX);
+    bind_int(stmt, 4, query->max);
+    while ((rc = step(c, stmt)) == CQ_OK)
+        if ((rc = read_account(c, stmt, a->pool, rows_add(&a->rows))) != CQ_OK)
+            break;
+    finish(stmt);
+    return rc == CQ_E_NOT_FOUND ? CQ_OK : rc;
+}
+
+static enum cq_rc pending_list(struct dir_backend *self, const struct dir_pending_query *query, struct cq_pool *pool,
+                               struct dir_account **rows_r, size_t *count_r, struct cq_err *err)
+{
+    struct args args = {.in = query, .pool = pool, .rows = {.pool = pool, .size = sizeof **rows_r}};
+    enum cq_rc rc = read_with(self, work_pending_list, &args, err);
+    *rows_r = (struct dir_account *)(void *)args.rows.data;
+    *count_r = args.rows.count;
+    return rc;
+}
+
+static enum cq_rc work_pending_count(struct connection *c, void *arg)
+{
+    struct dir_pending *pending = ((struct args *)arg)->out;
+    uint64_t now_us = cq_time_wall_us();
+    sqlite3_stmt *stmt = NULL;
+    enum cq_rc rc = prepare(c, S_PENDING_COUNT, &stmt);
+    if (rc != CQ_OK)
+        return rc;
+    while ((rc = step(c, stmt)) == CQ_OK) {
+        bool creating = cq_slice_eq(column_peek(stmt, 0), cq_slice_cstr(dir_state_name(DIR_CREATING)));
+        uint64_t since_us = column_int(stmt, 2), age_us = since_us < now_us ? now_us - since_us : 0;
+        *(creating ? &pending->creating : &pending->deleting) = column_int(stmt, 1);
+        *(creating ? &pending->creating_age_max_us : &pending->deleting_age_max_us) = age_us;
+    }
+    finish(stmt);
+    return rc == CQ_E_NOT_FOUND ? CQ_OK : rc;
+}
+
+static enum cq_rc pending_count(struct dir_backend *self, struct dir_pending *pending_r, struct cq_err *err)
+{
+    struct args args = {.out = pending_r};
+    return read_with(self, work_pending_count, &args, err);
+}
+
+/* ---- Credentials ---- */
 
 static void read_credential(sqlite3_stmt *stmt, struct cq_pool *pool, struct dir_credential *row)
 {
@@ -1039,26 +1130,6 @@ static enum cq_rc prepare_room(struct connection *c, const struct dir_credential
     if (rc == CQ_OK && column_int(stmt, 0) >= DIR_CREDENTIALS_MAX)
         rc = CQ_FAIL(c->err, CQ_E_LIMIT, "an account has at most %d app passwords", DIR_CREDENTIALS_MAX);
     finish(stmt);
-    return rc;
-}
-
-static enum cq_rc insert_credential(struct connection *c, const struct dir_credential *row, uint64_t now_us)
-{
-    sqlite3_stmt *stmt = NULL;
-    enum cq_rc rc = prepare(c, S_CREDENTIAL_ADD, &stmt);
-    if (rc != CQ_OK)
-        return rc;
-    bind_int(stmt, 1, row->account_id);
-    bind_text(stmt, 2, cq_slice_cstr(credential_kinds[row->kind]));
-    bind_int(stmt, 3, row->scopes);
-    bind_text(stmt, 4, row->prefix);
-    bind_text(stmt, 5, row->hash);
-    bind_text(stmt, 6, row->label);
-    bind_int(stmt, 7, now_us);
-    bind_int(stmt, 8, row->expires_us);
-    rc = execute(c, stmt);
-    if (rc != CQ_OK && violates(c, SQLITE_CONSTRAINT_UNIQUE))
-        return CQ_FAIL(c->err, CQ_E_EXISTS, "the prefix is in use");
     return rc;
 }
 
@@ -1250,6 +1321,8 @@ static const struct dir_backend_ops sqlite_ops = {
     .account_set_state = account_set_state,
     .account_remove = account_remove,
     .account_list = account_list,
+    .pending_list = pending_list,
+    .pending_count = pending_count,
     .credential_list = credential_list,
     .credential_put = credential_put,
     .credential_rehash = credential_rehash,

@@ -73,6 +73,11 @@ static const char *const migrations[] = {
     " account_id INTEGER NOT NULL,"
     " credential_id INTEGER NOT NULL,"
     " at_us INTEGER NOT NULL) STRICT;",
+    /* 2: how long an account has been in its state */
+    "ALTER TABLE account ADD COLUMN state_us INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE account SET state_us = created_us;"
+    "DROP INDEX account_state;"
+    "CREATE INDEX account_pending ON account(state_us, id) WHERE state IN ('creating', 'deleting');",
 };
 #define MIGRATIONS (int)(sizeof migrations / sizeof *migrations)
 

@@ -70,6 +70,7 @@ struct dir_account {
     uint64_t quota_bytes;    /* 0: no limit */
     uint64_t quota_messages; /* 0: no limit */
     uint64_t created_us;
+    uint64_t state_us; /* since when it is in this state, by the database's clock */
 };
 
 enum dir_address_kind { DIR_PRIMARY, DIR_ALIAS, DIR_CATCH_ALL };

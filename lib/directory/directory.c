@@ -18,6 +18,7 @@
 #define LIST_MAX 1000
 #define QUEUE_WAIT_MS 10000 /* a call that waited so long for a thread is answered CQ_E_TIMEOUT */
 #define ID_TRIES 16
+#define PENDING_AGE_MAX_US (UINT64_C(86400) * 365 * 1000000) /* so that no clock reading is smaller */
 
 struct directory {
     struct dir_backend *backend;
@@ -426,6 +427,7 @@ static enum cq_rc do_account_create(struct call *c)
         .admin = new->admin,
         .quota_bytes = new->quota_bytes,
         .quota_messages = new->quota_messages,
+        .password_hash = new->password_hash,
         .now_us = cq_time_wall_us(),
     };
     rc = add_with_new_id(c, &row, new->slot);
@@ -532,6 +534,37 @@ enum cq_rc directory_account_list(struct directory *directory, const struct dir_
 {
     struct call call = {.in = filter, .pool = pool, .out = accounts_r, .count_r = count_r};
     return run(directory, do_account_list, &call, err);
+}
+
+/* ---- Half done ---- */
+
+static enum cq_rc do_pending_list(struct call *c)
+{
+    struct dir_pending_query query = *(const struct dir_pending_query *)c->in;
+    query.max = page_size(query.max);
+    if (query.age_min_us > PENDING_AGE_MAX_US)
+        query.age_min_us = PENDING_AGE_MAX_US;
+    return c->backend->ops->pending_list(c->backend, &query, c->pool, c->out, c->count_r, c->err);
+}
+
+enum cq_rc directory_pending_list(struct directory *directory, const struct dir_pending_query *query,
+                                  struct cq_pool *pool, struct dir_account **accounts_r, size_t *count_r,
+                                  struct cq_err *err)
+{
+    struct call call = {.in = query, .pool = pool, .out = accounts_r, .count_r = count_r};
+    return run(directory, do_pending_list, &call, err);
+}
+
+static enum cq_rc do_pending_count(struct call *c)
+{
+    return c->backend->ops->pending_count(c->backend, c->out, c->err);
+}
+
+enum cq_rc directory_pending_count(struct directory *directory, struct dir_pending *pending_r, struct cq_err *err)
+{
+    struct call call = {.out = pending_r};
+    *pending_r = (struct dir_pending){0};
+    return run(directory, do_pending_count, &call, err);
 }
 
 /* ---- Aliases ---- */

@@ -105,6 +105,7 @@ struct dir_account_new {
     bool admin;
     uint64_t quota_bytes;
     uint64_t quota_messages;
+    struct cq_slice password_hash; /* of auth_hash_password; "" for none. Written with the row: both or neither */
 };
 
 /* A row in state creating with a new id. CQ_E_EXISTS: the address is taken (account_r tells by whom, so that a create
@@ -147,7 +148,7 @@ enum cq_rc directory_account_update(struct directory *directory, uint64_t accoun
 
 struct dir_account_filter {
     struct cq_slice domain; /* "": all */
-    unsigned states;        /* bits 1 << enum dir_state; 0: all. The reconciler asks for creating and deleting */
+    unsigned states;        /* bits 1 << enum dir_state; 0: all */
     uint64_t after_id;      /* page: in the order of ids, from after this one */
     size_t max;             /* <= 1,000 */
 };
@@ -155,6 +156,26 @@ struct dir_account_filter {
 enum cq_rc directory_account_list(struct directory *directory, const struct dir_account_filter *filter,
                                   struct cq_pool *pool, struct dir_account **accounts_r, size_t *count_r,
                                   struct cq_err *err);
+
+/* ---- What is half done: accounts in the states creating and deleting, for the reconciler ---- */
+
+struct dir_pending_query {
+    uint64_t age_min_us;         /* that have been in their state for so long, by the database's clock; 0: all */
+    uint64_t after_us, after_id; /* page: state_us and id of the last row before; 0, 0: from the oldest */
+    size_t max;                  /* <= 1,000 */
+};
+
+/* The oldest first: in the order of state_us; rows of one moment in an order of the backend's that stays the same. */
+enum cq_rc directory_pending_list(struct directory *directory, const struct dir_pending_query *query,
+                                  struct cq_pool *pool, struct dir_account **accounts_r, size_t *count_r,
+                                  struct cq_err *err);
+
+struct dir_pending {
+    uint64_t creating, deleting;                       /* accounts */
+    uint64_t creating_age_max_us, deleting_age_max_us; /* of the oldest; 0: none */
+};
+
+enum cq_rc directory_pending_count(struct directory *directory, struct dir_pending *pending_r, struct cq_err *err);
 
 /* ---- Aliases ---- */
 

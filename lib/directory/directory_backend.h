@@ -22,6 +22,7 @@ struct dir_account_row { /* what account_add writes */
     bool admin;
     uint64_t quota_bytes;
     uint64_t quota_messages;
+    struct cq_slice password_hash; /* "": none */
     uint64_t now_us;
 };
 
@@ -67,7 +68,8 @@ struct dir_backend_ops {
 
     enum cq_rc (*account_get)(struct dir_backend *self, uint64_t id, struct cq_pool *pool,
                               struct dir_account *account_r, struct cq_err *err);
-    /* With its primary address, state creating. CQ_E_EXISTS: the address is taken; CQ_E_CONFLICT: the id is. */
+    /* With its primary address and, if there is a hash, its password (all services); state creating. One line in the
+     * feed. CQ_E_EXISTS: the address is taken; CQ_E_CONFLICT: the id is. */
     enum cq_rc (*account_add)(struct dir_backend *self, const struct dir_account_row *row, struct cq_err *err);
     enum cq_rc (*account_update)(struct dir_backend *self, uint64_t id, const struct dir_account_update *update,
                                  const struct dir_plan *plan, struct cq_err *err);
@@ -78,6 +80,12 @@ struct dir_backend_ops {
     enum cq_rc (*account_remove)(struct dir_backend *self, uint64_t id, struct cq_err *err);
     enum cq_rc (*account_list)(struct dir_backend *self, const struct dir_account_query *query, struct cq_pool *pool,
                                struct dir_account **rows_r, size_t *count_r, struct cq_err *err);
+
+    /* State creating or deleting: directory_pending_list. state_us is set by account_add and by each change of the
+     * state, by the clock that ages are reckoned with here. */
+    enum cq_rc (*pending_list)(struct dir_backend *self, const struct dir_pending_query *query, struct cq_pool *pool,
+                               struct dir_account **rows_r, size_t *count_r, struct cq_err *err);
+    enum cq_rc (*pending_count)(struct dir_backend *self, struct dir_pending *pending_r, struct cq_err *err);
 
     enum cq_rc (*credential_list)(struct dir_backend *self, uint64_t account_id, struct cq_pool *pool,
                                   struct dir_credential **rows_r, size_t *count_r, struct cq_err *err);

@@ -289,6 +289,97 @@ static void removing_takes_what_belongs_to_the_account_and_frees_the_address(voi
     assert_true(again != x);
 }
 
+/* ---- Half done ---- */
+
+static void expect_pending(const struct dir_pending_query *query, size_t count, const uint64_t *ids)
+{
+    struct dir_account *rows;
+    size_t n;
+    assert_ok(directory_pending_list(dir, query, pool, &rows, &n, &err));
+    assert_int_equal(n, count);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(rows[i].id == ids[i]);
+        assert_true(i == 0 || rows[i].state_us >= rows[i - 1].state_us);
+        assert_true(rows[i].state == DIR_CREATING || rows[i].state == DIR_DELETING);
+    }
+}
+
+static void what_is_half_done_is_listed_from_the_oldest(void **state)
+{
+    (void)state;
+    struct dir_pending pending;
+    const struct dir_pending_query all = {.max = 10}, two = {.max = 2}, old = {.age_min_us = 3600000000, .max = 10};
+    const struct dir_pending_query oldest_of_all = {.age_min_us = UINT64_MAX, .max = 10}, none = {.max = 0};
+    assert_ok(directory_domain_add(dir, S("a.test"), &err));
+    expect_pending(&all, 0, NULL);
+    assert_ok(directory_pending_count(dir, &pending, &err));
+    assert_true(!pending.creating && !pending.deleting && !pending.creating_age_max_us && !pending.deleting_age_max_us);
+
+    uint64_t deleted = create("deleted@a.test", 0xffff, false); /* the oldest row, but not the oldest state */
+    uint64_t first = create("first@a.test", 0xfffe, false);     /* ids above 2^63 and below */
+    uint64_t second = create("second@a.test", 1, false);
+    uint64_t active = add("active@a.test"), disabled = add("disabled@a.test");
+    assert_ok(directory_account_disable(dir, disabled, &err));
+    assert_true(get(active).state_us >= get(active).created_us && get(first).state_us);
+    assert_ok(directory_account_delete(dir, deleted, &err));
+    expect_pending(&all, 3, (const uint64_t[]){first, second, deleted});
+    expect_pending(&two, 2, (const uint64_t[]){first, second});
+    expect_pending(&none, 0, NULL);
+    expect_pending(&old, 0, NULL);
+    expect_pending(&oldest_of_all, 0, NULL);
+    struct dir_account at = get(second);
+    const struct dir_pending_query next = {.after_us = at.state_us, .after_id = at.id, .max = 10};
+    expect_pending(&next, 1, &deleted);
+    assert_ok(directory_pending_count(dir, &pending, &err));
+    assert_int_equal(pending.creating, 2);
+    assert_int_equal(pending.deleting, 1);
+    assert_true(pending.creating_age_max_us >= pending.deleting_age_max_us);
+    assert_true(pending.creating_age_max_us < 3600000000);
+
+    assert_ok(directory_account_delete(dir, deleted, &err)); /* asked for again: it stays as old as it was */
+    assert_ok(directory_account_activate(dir, first, &err));
+    expect_pending(&all, 2, (const uint64_t[]){second, deleted});
+    assert_ok(directory_account_remove(dir, deleted, &err));
+    expect_pending(&all, 1, &second);
+}
+
+static void an_account_is_born_with_its_password_or_without(void **state)
+{
+    (void)state;
+    struct dir_account with, without;
+    struct dir_credential *rows;
+    size_t n;
+    uint64_t id;
+    assert_ok(directory_domain_add(dir, S("a.test"), &err));
+    struct dir_account_new new = {
+        .address = S("with@a.test"), .slot = 3, .services = DIR_IMAP, .password_hash = S("$argon2id$x")};
+    assert_ok(directory_account_create(dir, &new, pool, &with, &err));
+    assert_ok(directory_credential_list(dir, with.id, pool, &rows, &n, &err));
+    assert_int_equal(n, 1);
+    assert_int_equal(rows[0].kind, DIR_PASSWORD);
+    assert_int_equal(rows[0].scopes, DIR_ALL_SERVICES);
+    assert_slice(rows[0].hash, "$argon2id$x");
+    assert_true(rows[0].id && rows[0].version && rows[0].created_us && !rows[0].expires_us && !rows[0].prefix.len);
+    assert_true(with.version >= rows[0].version);
+    new.address = S("without@a.test");
+    new.password_hash = S("");
+    assert_ok(directory_account_create(dir, &new, pool, &without, &err));
+    assert_ok(directory_credential_list(dir, without.id, pool, &rows, &n, &err));
+    assert_int_equal(n, 0);
+    /* refused: nothing of it is there, and the one that holds the address keeps its password */
+    new.address = S("with@a.test");
+    new.password_hash = S("another");
+    assert_rc(directory_account_create(dir, &new, pool, &without, &err), CQ_E_EXISTS);
+    assert_ok(directory_credential_list(dir, with.id, pool, &rows, &n, &err));
+    assert_int_equal(n, 1);
+    assert_slice(rows[0].hash, "$argon2id$x");
+    const struct dir_credential replaced = {.account_id = with.id, .scopes = DIR_ALL_SERVICES, .hash = S("new")};
+    assert_ok(directory_credential_put(dir, &replaced, &id, &err));
+    assert_ok(directory_credential_list(dir, with.id, pool, &rows, &n, &err));
+    assert_int_equal(n, 1);
+    assert_slice(rows[0].hash, "new");
+}
+
 static void updates_change_what_they_name(void **state)
 {
     (void)state;
@@ -901,6 +992,8 @@ int dir_suite_run(const struct dir_suite *which)
         TEST(what_cannot_be_created_is_refused),
         TEST(the_life_cycle_allows_what_it_says_and_nothing_else),
         TEST(removing_takes_what_belongs_to_the_account_and_frees_the_address),
+        TEST(what_is_half_done_is_listed_from_the_oldest),
+        TEST(an_account_is_born_with_its_password_or_without),
         TEST(updates_change_what_they_name),
         TEST(lists_page_through_all_ids_in_order),
         TEST(addresses_are_found_by_the_rules_in_their_order),

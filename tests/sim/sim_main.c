@@ -109,7 +109,9 @@ static struct worker *finish_one(const struct settings *settings, struct worker 
                                  struct tally *tally)
 {
     int status;
-    pid_t pid = wait(&status);
+    pid_t pid;
+    while ((pid = wait(&status)) < 0 && errno == EINTR)
+        ;
     for (unsigned i = 0; i < running; i++) {
         if (workers[i].pid != pid)
             continue;

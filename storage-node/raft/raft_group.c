@@ -358,22 +358,70 @@ static bool is_addressed(const struct raft_group *group, const struct raft_peer 
            (!sender || raft_node_eq(&sender->node, &from->node));
 }
 
-static void note_result(struct raft_group *group, const struct raft_wire *wire)
+/* What a member that is behind refuses would make libraft send the log from its beginning again, with every heartbeat.
+ * It learns that the member is there, and no more, except now and then: what the log has may have changed. */
+static void mask_refusal(struct raft_stream *stream, struct raft_wire *wire)
 {
-    struct raft_stream *stream = raft_stream_of(group, wire->from);
-    if (stream && raft_group_is_leader(group) && wire->term == group->lead_term)
-        raft_stream_result(stream, wire);
+    const struct raft_host *host = stream->group->host;
+    if (!stream->behind || !wire->rejected)
+        return;
+    bool in_log = wire->index + 1 >= stream->group->log.first;
+    if (in_log && host->now_ms - stream->unmasked_ms >= host->settings.election_ms)
+        stream->unmasked_ms = host->now_ms;
+    else
+        wire->rejected = UINT64_MAX; /* stale, as libraft sees it */
 }
 
-void raft_group_receive(struct raft_group *group, struct raft_peer *from, struct raft_wire *wire)
+static void note_result(struct raft_group *group, struct raft_wire *wire)
+{
+    struct raft_stream *stream = raft_stream_of(group, wire->from);
+    if (!stream || !raft_group_is_leader(group) || wire->term != group->lead_term)
+        return;
+    raft_stream_result(stream, wire);
+    mask_refusal(stream, wire);
+}
+
+/* What stands before the marker is committed, so a leader that is not a deposed one has the same: the message is taken
+ * from there on. A replica that was re-seeded has nothing before its marker, whatever the leader's begins with. */
+static void skip_committed(const struct raft_group *group, struct raft_wire *wire)
+{
+    const struct raft_log *log = &group->log;
+    if (wire->index >= log->marker_index || raft_log_term(log, wire->index))
+        return;
+    uint64_t known = log->marker_index - wire->index;
+    uint32_t skip = known < wire->count ? (uint32_t)known : wire->count;
+    wire->entries += skip;
+    wire->count -= skip;
+    wire->index = log->marker_index;
+    wire->index_term = log->marker_term;
+}
+
+static void note_behind(struct raft_group *group, const struct raft_wire *wire)
+{
+    if (!(wire->flags & RAFT_WIRE_BEHIND) || wire->term < raft_current_term(&group->raft))
+        return;
+    group->behind = true;
+    raft_host_dirty(group);
+}
+
+static void note_append(struct raft_group *group, struct raft_wire *wire)
+{
+    if (wire->floor > group->floor)
+        group->floor = wire->floor;
+    note_behind(group, wire);
+    skip_committed(group, wire);
+}
+
+void raft_group_receive(struct raft_group *group, struct raft_peer *from, const struct raft_wire *received)
 {
     struct raft_message m = {0};
+    struct raft_wire copy = *received, *wire = &copy; /* the frame's own is released as it came */
     if (group->failed || !is_addressed(group, from, wire))
         return;
     if (wire->type == RAFT_WIRE_APPEND_RESULT)
         note_result(group, wire);
-    if (wire->type == RAFT_WIRE_APPEND && wire->floor > group->floor)
-        group->floor = wire->floor;
+    if (wire->type == RAFT_WIRE_APPEND)
+        note_append(group, wire);
     converters[wire->type](wire, &m);
     if (wire->type == RAFT_WIRE_APPEND && wire->count)
         step_append(group, from, wire, &m);

@@ -409,6 +409,9 @@ static void tell_group(struct raft_host *host, struct raft_group *group)
     if (!group->trimmed_told)
         host->output.trimmed(host->output.ctx, group->owner.group, group->log.first);
     group->trimmed_told = true;
+    if (group->behind && host->output.behind)
+        host->output.behind(host->output.ctx, group->owner.group);
+    group->behind = false;
 }
 
 static void tell_one(struct raft_host *host, const struct raft_told *told)
@@ -488,8 +491,10 @@ static void leader_status(const struct raft_group *group, struct raft_group_stat
         raft_index match = 0;
         raft_match_index(&group->raft, group->streams[i].replica, &match);
         uint64_t lag = raft_log_last(&group->log) - match;
-        if (match <= raft_log_last(&group->log) && lag > status->slowest_lag)
+        if (match <= raft_log_last(&group->log) && lag > status->slowest_lag) {
             status->slowest_lag = lag;
+            status->slowest_lag_bytes = raft_log_bytes_after(&group->log, match);
+        }
         status->behind += group->streams[i].behind;
     }
 }
@@ -510,6 +515,8 @@ enum cq_rc raft_host_status(const struct raft_host *host, uint32_t number, struc
         .commit_index = group->commit,
         .floor = group->floor,
         .pending_bytes = group->pending_bytes,
+        .log_bytes = raft_log_bytes_after(&group->log, 0),
+        .holds = (uint32_t)group->hold_count,
     };
     status_r->has_leader = raft_host_leader(host, number, &status_r->leader);
     if (raft_group_is_leader(group))

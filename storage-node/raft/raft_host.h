@@ -62,6 +62,11 @@ struct raft_settings {
     uint32_t apply_entries_max; /* the same in entries: 4096 */
     uint32_t trim_entries;      /* the log is trimmed when so many entries are needed by nobody: 4096 */
     uint32_t trim_keep;         /* entries kept before the marker: 64 */
+    /* What a leader keeps of its log for a member that is slow or away; beyond any of them it is left to re-seeding.
+     * 0: for ever. */
+    uint64_t keep_entries;
+    uint64_t keep_bytes; /* of entries and their bodies */
+    uint64_t keep_ms;    /* since it last took something */
 };
 void raft_settings_default(struct raft_settings *settings_r);
 
@@ -119,6 +124,9 @@ struct raft_output {
     void (*role_changed)(void *ctx, const struct raft_role_change *change);
     /* The log now starts at first_index, durably: what only older entries needed may go. Also once after start. */
     void (*trimmed)(void *ctx, uint32_t group, uint64_t first_index);
+    /* The leader says that its log has no more what this replica needs next: it must be re-seeded. With each heartbeat.
+     * May be NULL. */
+    void (*behind)(void *ctx, uint32_t group);
     /* This replica has stopped: its state contradicts what the group committed, or its log is damaged. Its process and
      * the other groups go on. A person must look. */
     void (*group_failed)(void *ctx, uint32_t group, const struct cq_err *why);
@@ -143,6 +151,29 @@ enum cq_rc raft_boot_write(struct store_batch *batch, uint32_t group, uint64_t r
 enum cq_rc raft_boot_read(struct store *store, uint32_t group, uint64_t replica, struct raft_boot **boot_r,
                           struct cq_err *err);
 void raft_boot_free(struct raft_boot **boot);
+
+/* ---- Taking a state over that was copied from another replica (re-seeding) ---- */
+
+/* Where the copied state stands: after this entry, with the configuration that was in force there. */
+struct raft_install {
+    uint32_t group;
+    uint64_t replica;
+    uint64_t index, term;
+    uint64_t conf_index;
+    const struct raft_member *members;
+    size_t member_count;
+};
+enum raft_install_log {
+    RAFT_INSTALL_KEPT,    /* the log has that entry: it stays, with what follows it */
+    RAFT_INSTALL_REPLACED /* it ends before, or contradicts: a log that begins after that entry takes its place */
+};
+/* Writes what makes the replica's log fit the state, into the batch that makes the state its own; the replica must not
+ * be under a host, and all of its jobs must have been written. This is Raft's rule for a received snapshot: an entry
+ * that the replica may have acknowledged after `index` stays. A replica id without a log gets a new one.
+ * CQ_E_BEHIND: the log begins after the state, a younger one is needed; CQ_E_CORRUPT: the log does not read;
+ * CQ_E_INVALID. */
+enum cq_rc raft_boot_install(struct store *store, struct store_batch *batch, const struct raft_install *install,
+                             enum raft_install_log *log_r, struct cq_err *err);
 
 struct raft_group_config {
     uint32_t group;
@@ -201,6 +232,18 @@ void raft_host_applied(struct raft_host *host, uint32_t group, uint64_t index);
 /* What is durable has been applied, whichever is said first. */
 void raft_host_durable_applied(struct raft_host *host, uint32_t group, uint64_t index);
 
+/* The log is kept from the entry after `index` on, here and (as far as this replica's floor reaches) by the others, for
+ * a replica that is being re-seeded with the state at `index`: until it is a member that has that entry, or until
+ * raft_host_release(). One hold per replica. CQ_E_BEHIND: the log begins later already; CQ_E_NOT_LEADER,
+ * CQ_E_UNAVAILABLE, CQ_E_LIMIT. */
+enum cq_rc raft_host_hold(struct raft_host *host, uint32_t group, uint64_t replica, uint64_t index);
+void raft_host_release(struct raft_host *host, uint32_t group, uint64_t replica);
+
+/* The configuration that was in force at a committed index: its members (at most max are filled, the number of all is
+ * returned; 0: not known here any more, or no such group) and the index of its entry. */
+size_t raft_host_conf_at(const struct raft_host *host, uint32_t group, uint64_t index, uint64_t *conf_index_r,
+                         struct raft_member *members_r, size_t max);
+
 /* Hands leadership over; `to` NULL: to the voter that is furthest. CQ_E_NOT_LEADER, CQ_E_NOT_FOUND (no such voter).
  * The attempt ends by itself after one election time-out; proposals fail with CQ_E_NOT_LEADER meanwhile. */
 enum cq_rc raft_host_transfer(struct raft_host *host, uint32_t group, const struct raft_node *to);
@@ -231,8 +274,11 @@ struct raft_group_status {
     uint64_t pending_bytes;
     bool has_leader;
     struct raft_node leader;
-    uint64_t slowest_lag; /* leader: entries that the slowest member lacks */
-    uint32_t behind;      /* leader: members that are behind the start of the log and need re-seeding */
+    uint64_t log_bytes;         /* of the entries in the log, with their bodies */
+    uint64_t slowest_lag;       /* leader: entries that the slowest member lacks */
+    uint64_t slowest_lag_bytes; /* their octets, with bodies; of those that the log still has */
+    uint32_t holds;             /* leader: replicas for which the log is held because they are re-seeded */
+    uint32_t behind;            /* leader: members that are behind the start of the log and need re-seeding */
 };
 /* CQ_E_NOT_FOUND. */
 enum cq_rc raft_host_status(const struct raft_host *host, uint32_t group, struct raft_group_status *status_r);

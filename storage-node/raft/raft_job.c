@@ -164,18 +164,18 @@ static void entry_remove(struct store_batch *batch, const struct job_op *op)
     }
 }
 
-static void marker_put(struct store_batch *batch, const struct job_op *op)
+void raft_marker_put(struct store_batch *batch, const struct raft_log_owner *owner, const struct raft_marker *marker)
 {
     uint8_t key[RAFT_KEY_SIZE];
     struct cq_buf payload;
     cq_buf_init(&payload, SIZE_MAX);
     uint8_t *fixed = cq_buf_reserve(&payload, RAFT_MARKER_FIXED);
-    cq_put_be64(fixed, op->index);
-    cq_put_be64(fixed + 8, op->vote);
+    cq_put_be64(fixed, marker->index);
+    cq_put_be64(fixed + 8, marker->conf_index);
     cq_buf_commit(&payload, RAFT_MARKER_FIXED);
-    cq_buf_slice_add(&payload, raft_bytes_slice(op->conf));
-    raft_key(op->owner.group, op->owner.replica, RAFT_RECORD_MARKER, key);
-    const struct raft_record record = {.term = op->term, .payload = cq_buf_slice(&payload)};
+    cq_buf_slice_add(&payload, marker->conf);
+    raft_key(owner->group, owner->replica, RAFT_RECORD_MARKER, key);
+    const struct raft_record record = {.term = marker->term, .payload = cq_buf_slice(&payload)};
     record_put(batch, cq_slice_of(key, sizeof key), &record);
     cq_buf_fini(&payload);
 }
@@ -183,7 +183,8 @@ static void marker_put(struct store_batch *batch, const struct job_op *op)
 static void log_trim(struct store_batch *batch, const struct job_op *op)
 {
     uint8_t from[RAFT_ENTRY_KEY_SIZE], to[RAFT_ENTRY_KEY_SIZE];
-    marker_put(batch, op);
+    const struct raft_marker marker = {op->index, op->term, op->vote, raft_bytes_slice(op->conf)};
+    raft_marker_put(batch, &op->owner, &marker);
     if (op->from >= op->to)
         return;
     raft_entry_key(op->owner.group, op->owner.replica, op->from, from);

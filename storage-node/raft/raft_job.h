@@ -35,6 +35,7 @@ void raft_job_trim(struct raft_job *job, const struct raft_log_owner *owner, con
 
 /* The same records without a job: for what is written before a group is opened. */
 void raft_vote_put(struct store_batch *batch, const struct raft_log_owner *owner, uint64_t term, uint64_t vote);
+void raft_marker_put(struct store_batch *batch, const struct raft_log_owner *owner, const struct raft_marker *marker);
 void raft_entry_put(struct store_batch *batch, const struct raft_log_owner *owner, uint64_t index, uint64_t term,
                     const struct raft_item *item);
 

@@ -44,6 +44,14 @@ uint64_t raft_log_term(const struct raft_log *log, uint64_t index)
     return index == log->marker_index ? log->marker_term : 0;
 }
 
+uint64_t raft_log_bytes_after(const struct raft_log *log, uint64_t index)
+{
+    const struct raft_log_entry *entry = raft_log_at(log, index);
+    if (!log->count || index > raft_log_last(log))
+        return 0;
+    return at(log, log->count - 1)->total - (entry ? entry->total : log->trimmed_total);
+}
+
 static void grow(struct raft_log *log)
 {
     size_t cap = log->cap ? log->cap * 2 : 64;
@@ -60,7 +68,9 @@ void raft_log_append(struct raft_log *log, const struct raft_log_entry *entry)
 {
     if (log->count == log->cap)
         grow(log);
+    uint64_t before = log->count ? at(log, log->count - 1)->total : log->trimmed_total;
     *at(log, log->count++) = *entry;
+    at(log, log->count - 1)->total = before + entry->size + entry->body_bytes;
     if (entry->item)
         log->cached_bytes += raft_item_size(entry->item);
     else
@@ -82,6 +92,7 @@ void raft_log_trim(struct raft_log *log, uint64_t first)
     CQ_ASSERT(first <= raft_log_last(log) + 1);
     while (log->first < first) {
         drop_item(log, at(log, 0));
+        log->trimmed_total = at(log, 0)->total;
         log->front = (log->front + 1) & (log->cap - 1);
         log->count--;
         log->first++;

@@ -10,7 +10,8 @@ struct raft_log_entry {
     uint64_t job;    /* number of the job that makes it durable; 0: it was there at the start */
     uint64_t cookie; /* of the local proposal that waits for it, or 0 */
     uint64_t body_bytes;
-    uint32_t size; /* of the entry's octets */
+    uint64_t total; /* the log's: octets of all entries up to this one, since the start, with bodies */
+    uint32_t size;  /* of the entry's octets */
     uint32_t chunk_count;
     enum raft_entry_kind kind;
     struct raft_item *item; /* NULL: only in the store */
@@ -23,6 +24,7 @@ struct raft_log {
     size_t cap, front, count;
     uint64_t cached_from; /* entries from here on have their item */
     uint64_t cached_bytes;
+    uint64_t trimmed_total; /* `total` of the entry before the first */
 };
 
 void raft_log_init(struct raft_log *log, uint64_t first, uint64_t marker_index, uint64_t marker_term);
@@ -37,6 +39,9 @@ static inline uint64_t raft_log_last(const struct raft_log *log)
 struct raft_log_entry *raft_log_at(const struct raft_log *log, uint64_t index);
 /* 0: not known. */
 uint64_t raft_log_term(const struct raft_log *log, uint64_t index);
+
+/* Octets of the entries after index, with their bodies. */
+uint64_t raft_log_bytes_after(const struct raft_log *log, uint64_t index);
 
 /* Takes the item's reference (NULL: octets are in the store only). */
 void raft_log_append(struct raft_log *log, const struct raft_log_entry *entry);

@@ -46,6 +46,14 @@ struct raft_stream {
     struct raft_load *loaded;  /* entries that are not in memory, until they are sent */
     uint64_t confirmed_round;  /* the last read round in which this member was still at our term */
     bool behind;               /* it needs entries that have been trimmed */
+    uint64_t unmasked_ms;      /* when a refusal of a member that is behind last went to libraft */
+    uint64_t match;            /* what it had when it was last looked at for the floor */
+    uint64_t taken_ms;         /* when that last rose, or when it had everything */
+};
+
+/* The log is kept after `index` for a replica that is being re-seeded. */
+struct raft_hold {
+    uint64_t replica, index;
 };
 
 /* ---- A read that waits (raft_read.c) ---- */
@@ -97,10 +105,13 @@ struct raft_group {
     struct cq_list parked; /* struct raft_parked */
     size_t parked_count;
 
-    uint64_t floor;    /* every member has at least this */
+    uint64_t floor; /* every member that the log is kept for has at least this */
+    struct raft_hold holds[RAFT_MEMBERS_MAX];
+    size_t hold_count;
     uint64_t trim_job; /* number of the job with a new marker, 0: none under way */
     uint64_t trim_index, trim_first;
     bool trimmed_told;
+    bool behind; /* the leader said so, and it has not been told on */
 
     /* Leading. */
     struct raft_stream streams[RAFT_MEMBERS_MAX];
@@ -210,7 +221,7 @@ enum cq_rc raft_group_start(struct raft_group *group, const struct raft_group_co
 void raft_group_free(struct raft_group **group);
 void raft_group_fail(struct raft_group *group, enum cq_rc rc, const char *why);
 void raft_group_tick(struct raft_group *group);
-void raft_group_receive(struct raft_group *group, struct raft_peer *from, struct raft_wire *message);
+void raft_group_receive(struct raft_group *group, struct raft_peer *from, const struct raft_wire *message);
 enum cq_rc raft_group_propose(struct raft_group *group, struct raft_item *item, uint64_t cookie);
 enum cq_rc raft_group_transfer(struct raft_group *group, uint64_t replica);
 void raft_group_persisted(struct raft_group *group);
@@ -250,9 +261,14 @@ void raft_reads_check(struct raft_group *group); /* which ones are confirmed now
 void raft_read_question(struct raft_host *host, struct raft_peer *from, const struct raft_wire *message);
 void raft_read_answer(struct raft_host *host, struct raft_peer *from, const struct raft_wire *message);
 
+/* raft_keep.c */
+void raft_floor_update(struct raft_group *group);
+/* The entry up to which holds let the log be trimmed. */
+uint64_t raft_keep_limit(struct raft_group *group, uint64_t index);
+
 /* raft_trim.c */
 void raft_trim_consider(struct raft_group *group);
 void raft_trim_durable(struct raft_group *group); /* the job with the marker is */
-void raft_floor_update(struct raft_group *group);
+const struct raft_conf_at *raft_conf_at(const struct raft_group *group, uint64_t index); /* in force there; or NULL */
 
 #endif

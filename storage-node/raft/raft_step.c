@@ -118,6 +118,7 @@ static void lost_leadership(struct raft_group *group)
 {
     group->lead_term = 0;
     group->commit_known = false;
+    group->hold_count = 0; /* whoever copies from here begins again with the new leader */
     raft_streams_stop(group);
     raft_commit_fail_pending(group);
     raft_reads_fail(group, planted(PLANT_READ_AFTER_LOSS) ? CQ_OK : CQ_E_NOT_LEADER);
@@ -177,7 +178,8 @@ static void send_append_result(struct raft_group *group, struct raft_peer *peer,
     raft_peer_say(group, peer, wire);
 }
 
-/* There is no re-seeding yet: the follower waits, and the status says so. */
+/* The state does not travel through here: heartbeats tell the follower that it is behind, and it fetches a copy
+ * (docs/raft.md, Re-seeding). */
 static void send_snapshot(struct raft_group *group, struct raft_peer *peer, const struct raft_message *m,
                           struct raft_wire *wire)
 {

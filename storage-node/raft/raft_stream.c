@@ -130,6 +130,7 @@ static struct raft_wire append_head(struct raft_stream *stream, uint64_t prev, u
         .index_term = prev_term,
         .commit = group->commit,
         .floor = group->floor,
+        .flags = stream->behind ? RAFT_WIRE_BEHIND : 0,
     };
 }
 
@@ -284,6 +285,7 @@ void raft_streams_start(struct raft_group *group)
             .peer = raft_peer_get(group->host, &conf->members[i].node),
             .replica = conf->members[i].replica,
             .next = 1,
+            .taken_ms = group->host->now_ms,
         };
         cq_list_init(&stream->ready);
     }

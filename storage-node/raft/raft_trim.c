@@ -1,26 +1,11 @@
-/* Forgetting the beginning of the log: a marker says what stood before it. Never past what every member has (the floor,
- * which the leader's heartbeats carry), never past what this replica's state has durably applied. */
+/* Forgetting the beginning of the log: a marker says what stood before it. Never past the floor, which the leader's
+ * heartbeats carry (raft_keep.c says what it is), never past what this replica's state has durably applied. */
 #include "raft_private.h"
 
 #include "base/cq_planted.h"
 
-void raft_floor_update(struct raft_group *group)
-{
-    if (!raft_group_is_leader(group))
-        return;
-    uint64_t floor = group->stored < group->commit ? group->stored : group->commit;
-    for (size_t i = 0; i < group->stream_count; i++) {
-        raft_index match = 0;
-        raft_match_index(&group->raft, group->streams[i].replica, &match);
-        if (match < floor)
-            floor = match;
-    }
-    if (floor > group->floor)
-        group->floor = floor;
-}
-
 /* The configuration that was in force at index. */
-static const struct raft_conf_at *conf_at(const struct raft_group *group, uint64_t index)
+const struct raft_conf_at *raft_conf_at(const struct raft_group *group, uint64_t index)
 {
     const struct raft_conf_at *found = NULL;
     for (size_t i = 0; i < group->conf_count && group->confs[i].index <= index; i++)
@@ -37,7 +22,8 @@ void raft_trim_consider(struct raft_group *group)
     raft_floor_update(group);
     if (group->floor < index && !planted(PLANT_TRIM_IGNORES_FLOOR))
         index = group->floor;
-    const struct raft_conf_at *conf = conf_at(group, index);
+    index = raft_keep_limit(group, index);
+    const struct raft_conf_at *conf = raft_conf_at(group, index);
     if (!conf || index < group->log.marker_index + settings->trim_entries || index <= settings->trim_keep)
         return;
     struct cq_buf bytes;
@@ -58,7 +44,7 @@ void raft_trim_consider(struct raft_group *group)
 void raft_trim_durable(struct raft_group *group)
 {
     struct raft_step step = {.event = {.type = RAFT_SNAPSHOT}};
-    const struct raft_conf_at *conf = conf_at(group, group->trim_index);
+    const struct raft_conf_at *conf = raft_conf_at(group, group->trim_index);
     uint64_t index = group->trim_index;
     step.event.snapshot.metadata.index = index;
     step.event.snapshot.metadata.term = raft_log_term(&group->log, index);

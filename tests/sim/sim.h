@@ -52,6 +52,7 @@ struct sim_options {
     unsigned nodes;
     unsigned groups;
     bool trace;
+    uint64_t keep_entries; /* of the log, for a member that is away; 0: for ever */
 };
 
 struct sim {
@@ -155,6 +156,7 @@ struct sim_group {
     uint64_t term;
     uint64_t led_last, led_last_term; /* while it leads: last entry seen in its log */
     uint64_t first_index;
+    unsigned behind; /* times that the leader said that its log begins later */
 };
 
 /* One thing that the writer is to write: a job of the host, a machine's effects, or the removal of dead bodies. */

@@ -387,6 +387,11 @@ static void out_trimmed(void *ctx, uint32_t group, uint64_t first_index)
     write_add(node, (struct sim_write){.group = group - 1, .bodies_before = first_index});
 }
 
+static void out_behind(void *ctx, uint32_t group)
+{
+    group_of(ctx, group)->behind++;
+}
+
 static void out_group_failed(void *ctx, uint32_t group, const struct cq_err *why)
 {
     struct sim_node *node = ctx;
@@ -469,6 +474,7 @@ void sim_node_start(struct sim_node *node)
         .read_failed = out_proposal_failed,
         .role_changed = out_role_changed,
         .trimmed = out_trimmed,
+        .behind = out_behind,
         .group_failed = out_group_failed,
     };
     raft_settings_default(&settings);
@@ -476,6 +482,7 @@ void sim_node_start(struct sim_node *node)
     settings.trim_keep = 8;
     settings.cache_bytes_max = 64u << 10;
     settings.apply_entries_max = 64;
+    settings.keep_entries = sim->options.keep_entries;
     node->life++;
     node->paused_until = 0;
     node->tick_at = UINT64_MAX;

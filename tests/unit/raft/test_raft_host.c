@@ -22,12 +22,18 @@ static void nobody_applied(struct sim *sim, struct sim_node *node, const struct 
 
 static const struct sim_app toy_app = {sim_toy_open, nobody_committed, nobody_applied};
 
-static struct sim *world(unsigned nodes, unsigned groups)
+static struct sim *world_keeping(unsigned nodes, unsigned groups, uint64_t keep_entries)
 {
-    const struct sim_options options = {.seed = 42, .nodes = nodes, .groups = groups, .trace = getenv("SIM_TRACE")};
+    const struct sim_options options = {
+        .seed = 42, .nodes = nodes, .groups = groups, .trace = getenv("SIM_TRACE"), .keep_entries = keep_entries};
     struct sim *sim = sim_new(&options, &toy_app, NULL);
     assert_non_null(sim);
     return sim;
+}
+
+static struct sim *world(unsigned nodes, unsigned groups)
+{
+    return world_keeping(nodes, groups, 0);
 }
 
 static void run_for(struct sim *sim, uint64_t us)
@@ -264,6 +270,181 @@ static void a_lagging_follower_is_served_from_the_store_and_then_the_log_is_trim
     end(sim);
 }
 
+/* ---- Members that the log was not kept for ---- */
+
+static struct raft_group_status status_of(struct sim_node *node)
+{
+    struct raft_group_status status;
+    assert_int_equal(raft_host_status(node->host, 1, &status), CQ_OK);
+    return status;
+}
+
+/* Appends until the leader's log begins after what the stopped node has. */
+static struct sim_node *leave_behind(struct sim *sim, struct sim_node **leader_r)
+{
+    struct sim_node *leader = wait_leader(sim, 0), *slow = sim->nodes[(leader->index + 1) % 3];
+    append(sim, leader, 0, 1, 0);
+    run_for(sim, SIM_S);
+    sim_node_crash(slow, true);
+    for (uint64_t i = 2; i <= 400; i++)
+        append(sim, leader, 0, i, 0);
+    run_for(sim, SIM_S);
+    assert_true(status_of(leader).first_index > 100);
+    *leader_r = leader;
+    return slow;
+}
+
+static void copy_family(struct store *from, struct store *to, enum store_family family)
+{
+    struct store_batch *batch = store_batch_new(to);
+    struct store_iter *iter = store_iter_new(from, NULL, family, CQ_SLICE_NONE, CQ_SLICE_NONE);
+    while (store_iter_next(iter) == CQ_OK)
+        store_batch_put(batch, family, store_iter_key(iter), store_iter_value(iter));
+    store_iter_free(&iter);
+    assert_int_equal(store_write(to, batch, true, NULL), CQ_OK);
+    store_batch_free(&batch);
+}
+
+/* What re-seeding does, in short: the leader's state as it is written, and a log that fits. `to` is not running. */
+static enum raft_install_log copy_state(struct sim_node *leader, struct sim_node *to)
+{
+    struct raft_member members[3];
+    struct raft_install install = {.group = 1, .replica = sim_replica(0, to->index), .members = members};
+    install.index = leader->groups[0].written_applied;
+    install.term = raft_log_term(&raft_host_find(leader->host, 1)->log, install.index);
+    install.member_count = raft_host_conf_at(leader->host, 1, install.index, &install.conf_index, members, 3);
+    assert_int_equal(install.member_count, 3);
+    copy_family(leader->store, to->store, STORE_STATE);
+    copy_family(leader->store, to->store, STORE_LOCAL);
+    enum raft_install_log log = RAFT_INSTALL_KEPT;
+    struct store_batch *batch = store_batch_new(to->store);
+    assert_int_equal(raft_boot_install(to->store, batch, &install, &log, NULL), CQ_OK);
+    assert_int_equal(store_write(to->store, batch, true, NULL), CQ_OK);
+    store_batch_free(&batch);
+    return log;
+}
+
+static void a_member_beyond_the_bound_is_left_behind_and_told_so(void **state)
+{
+    (void)state;
+    struct sim *sim = world_keeping(3, 1, 100);
+    struct sim_node *leader, *slow = leave_behind(sim, &leader);
+    uint64_t term = status_of(leader).term;
+    sim_node_start(slow);
+    run_for(sim, 3 * SIM_S);
+    assert_true(slow->groups[0].behind > 0);
+    assert_int_equal(status_of(leader).behind, 1);
+    assert_numbers(slow, 0, 1, 1);
+    for (uint64_t i = 401; i <= 410; i++) /* the others go on, under the same leader */
+        append(sim, leader, 0, i, 0);
+    assert_true(status_of(leader).term == term);
+    sim_node_crash(slow, true);
+    assert_int_equal(copy_state(leader, slow), RAFT_INSTALL_REPLACED);
+    sim_node_start(slow);
+    end(sim);
+}
+
+static void a_copied_state_joins_where_it_stands(void **state)
+{
+    (void)state;
+    struct sim *sim = world_keeping(3, 1, 100);
+    struct sim_node *leader, *slow = leave_behind(sim, &leader);
+    copy_state(leader, slow);
+    sim_node_start(slow);
+    append(sim, leader, 0, 401, 3000);
+    run_for(sim, 2 * SIM_S);
+    assert_numbers(slow, 0, 1, 401);
+    assert_int_equal(slow->groups[0].behind, 0);
+    assert_true(status_of(slow).first_index > 300 && status_of(slow).last_index == status_of(leader).last_index);
+    sim_node_crash(leader, true); /* and counts: with the third one away it is half of the majority */
+    struct sim_node *third = sim->nodes[3 - leader->index - slow->index];
+    struct sim_node *next = wait_leader(sim, 0);
+    append(sim, next, 0, 402, 0);
+    assert_true(next == slow || next == third);
+    end(sim);
+}
+
+static void a_hold_keeps_the_log_until_the_copied_replica_has_joined(void **state)
+{
+    (void)state;
+    struct sim *sim = world_keeping(3, 1, 100);
+    struct sim_node *leader, *slow = leave_behind(sim, &leader);
+    uint64_t replica = sim_replica(0, slow->index), index = leader->groups[0].written_applied;
+    assert_int_equal(raft_host_hold(leader->host, 1, replica, 5), CQ_E_BEHIND);
+    assert_int_equal(raft_host_hold(leader->host, 1, replica, index), CQ_OK);
+    copy_state(leader, slow);
+    for (uint64_t i = 401; i <= 800; i++)
+        append(sim, leader, 0, i, 0);
+    run_for(sim, SIM_S);
+    assert_true(status_of(leader).first_index <= index + 1 && status_of(leader).holds == 1);
+    sim_node_start(slow);
+    run_for(sim, 2 * SIM_S);
+    assert_numbers(slow, 0, 1, 800);
+    append(sim, leader, 0, 801, 0);
+    run_for(sim, SIM_S);
+    assert_true(status_of(leader).holds == 0 && status_of(leader).first_index > 700);
+    end(sim);
+}
+
+static void a_released_hold_lets_the_log_go(void **state)
+{
+    (void)state;
+    struct sim *sim = world_keeping(3, 1, 100);
+    struct sim_node *leader, *slow = leave_behind(sim, &leader);
+    uint64_t replica = sim_replica(0, slow->index), index = leader->groups[0].written_applied;
+    assert_int_equal(raft_host_hold(leader->host, 1, replica, index), CQ_OK);
+    for (uint64_t i = 401; i <= 700; i++)
+        append(sim, leader, 0, i, 0);
+    raft_host_release(leader->host, 1, replica);
+    append(sim, leader, 0, 701, 0);
+    run_for(sim, SIM_S);
+    assert_true(status_of(leader).first_index > index + 1);
+    copy_state(leader, slow);
+    sim_node_start(slow);
+    end(sim);
+}
+
+/* A replica whose state alone was bad: what it acknowledged after the copied state stays. */
+static void a_log_that_has_the_copied_entry_stays(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0), *node = sim->nodes[(leader->index + 1) % 3];
+    for (uint64_t i = 1; i <= 20; i++)
+        append(sim, leader, 0, i, 0);
+    run_for(sim, SIM_S);
+    sim_node_crash(node, true);
+    uint64_t last = status_of(leader).last_index;
+    assert_int_equal(copy_state(leader, node), RAFT_INSTALL_KEPT);
+    sim_node_start(node);
+    assert_true(status_of(node).first_index == 1 && status_of(node).last_index == last);
+    run_for(sim, SIM_S);
+    assert_numbers(node, 0, 1, 20);
+    end(sim);
+}
+
+static void a_state_older_than_the_log_is_refused(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    for (uint64_t i = 1; i <= 300; i++)
+        append(sim, leader, 0, i, 0);
+    run_for(sim, SIM_S);
+    struct raft_member members[3];
+    struct raft_install install = {.group = 1, .replica = sim_replica(0, 0), .index = 5, .term = 2, .members = members};
+    struct store_batch *batch = store_batch_new(sim->nodes[0]->store);
+    enum raft_install_log log;
+    struct cq_err err;
+    install.member_count = raft_host_members(leader->host, 1, members, 3);
+    assert_true(status_of(sim->nodes[0]).first_index > 100);
+    assert_int_equal(raft_boot_install(sim->nodes[0]->store, batch, &install, &log, &err), CQ_E_BEHIND);
+    install.index = 0;
+    assert_int_equal(raft_boot_install(sim->nodes[0]->store, batch, &install, &log, &err), CQ_E_INVALID);
+    store_batch_free(&batch);
+    end(sim);
+}
+
 static void proposals_over_the_limit_are_refused_and_taken_again_later(void **state)
 {
     (void)state;
@@ -384,6 +565,12 @@ int main(void)
         cmocka_unit_test(a_leader_without_its_majority_confirms_no_read),
         cmocka_unit_test(a_deposed_leaders_tail_is_overwritten_and_its_outcome_is_unknown),
         cmocka_unit_test(a_lagging_follower_is_served_from_the_store_and_then_the_log_is_trimmed),
+        cmocka_unit_test(a_member_beyond_the_bound_is_left_behind_and_told_so),
+        cmocka_unit_test(a_copied_state_joins_where_it_stands),
+        cmocka_unit_test(a_hold_keeps_the_log_until_the_copied_replica_has_joined),
+        cmocka_unit_test(a_released_hold_lets_the_log_go),
+        cmocka_unit_test(a_log_that_has_the_copied_entry_stays),
+        cmocka_unit_test(a_state_older_than_the_log_is_refused),
         cmocka_unit_test(proposals_over_the_limit_are_refused_and_taken_again_later),
         cmocka_unit_test(leadership_is_handed_over_on_request),
         cmocka_unit_test(many_groups_share_nodes_and_idle_cheaply),

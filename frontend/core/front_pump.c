@@ -22,11 +22,26 @@ static void say_goodbye(struct front_pump *pump, enum front_farewell why)
     pump->closing = true;
 }
 
+static void say_end(struct front_pump *pump)
+{
+    static const enum front_farewell words[] = {
+        [FRONT_END_DRAIN] = FRONT_FAREWELL_DRAIN,
+        [FRONT_END_KICKED] = FRONT_FAREWELL_KICKED,
+        [FRONT_END_ACCOUNT] = FRONT_FAREWELL_ACCOUNT,
+    };
+    say_goodbye(pump, words[pump->why]);
+}
+
+static bool must_end(const struct front_pump *pump)
+{
+    return pump->ending && (pump->why != FRONT_END_DRAIN || pump->ops->between(pump));
+}
+
 /* Handles all commands that have arrived. */
 static void run(void *arg)
 {
     struct front_pump *pump = arg;
-    while (!pump->closing && !pump->closed && !pump->handshake && pump->ops->step(pump))
+    while (!pump->closing && !pump->closed && !pump->handshake && !must_end(pump) && pump->ops->step(pump))
         if (io_conn_flush(pump->front.conn, front_pump_deadline(pump)) != CQ_OK)
             break;
     pump->running = false;
@@ -34,8 +49,8 @@ static void run(void *arg)
         release(pump);
         return;
     }
-    if (pump->ending && !pump->closing && pump->ops->between(pump))
-        say_goodbye(pump, FRONT_FAREWELL_DRAIN);
+    if (must_end(pump) && !pump->closing && !pump->handshake)
+        say_end(pump);
     if (pump->closing)
         io_conn_close(pump->front.conn);
     else if (!pump->handshake)
@@ -60,7 +75,12 @@ static void on_tls(struct io_conn *conn, void *ctx)
 {
     struct front_pump *pump = ctx;
     pump->handshake = false;
-    io_conn_resume(conn);
+    if (!must_end(pump)) {
+        io_conn_resume(conn);
+        return;
+    }
+    say_end(pump);
+    io_conn_close(conn);
 }
 
 static void on_idle(struct io_conn *conn, void *ctx)
@@ -92,11 +112,11 @@ static const struct io_conn_ops conn_ops = {
 static void on_end(struct front_session *front, enum front_end why)
 {
     struct front_pump *pump = cq_containerof(front, struct front_pump, front);
-    (void)why;
     pump->ending = true;
-    if (pump->running || pump->closing || pump->handshake || !pump->ops->between(pump))
+    pump->why = why;
+    if (pump->running || pump->closing || pump->handshake || !must_end(pump))
         return;
-    say_goodbye(pump, FRONT_FAREWELL_DRAIN);
+    say_end(pump);
     io_conn_close(pump->front.conn);
 }
 

@@ -7,14 +7,21 @@
 
 struct front_pump;
 
-enum front_farewell { FRONT_FAREWELL_DRAIN, FRONT_FAREWELL_IDLE, FRONT_FAREWELL_BUSY };
+enum front_farewell {
+    FRONT_FAREWELL_DRAIN,
+    FRONT_FAREWELL_KICKED,
+    FRONT_FAREWELL_ACCOUNT,
+    FRONT_FAREWELL_IDLE,
+    FRONT_FAREWELL_BUSY
+};
 
 struct front_pump_ops {
     /* On a fiber, input paused: handles one command if a whole one is there. False: there is none yet. */
     bool (*step)(struct front_pump *pump);
     /* Says goodbye on behalf of the server; the connection is closed after. May run on the loop's stack. */
     void (*farewell)(struct front_pump *pump, enum front_farewell why);
-    /* May the session be ended now (drain, kick) or only after what it is in the middle of? */
+    /* May a draining front-end end the session now, or only after what it is in the middle of? Who was thrown out is
+     * not asked: that ends after the present command. */
     bool (*between)(const struct front_pump *pump);
     /* Nothing refers to the session any more: free it. The connection has gone already. */
     void (*release)(struct front_pump *pump);
@@ -24,10 +31,11 @@ struct front_pump {
     struct front_session front;
     const struct front_pump_ops *ops;
     uint64_t idle_ms;
-    bool running;   /* a fiber handles commands */
-    bool closing;   /* set by a command: close after it */
-    bool closed;    /* the connection has gone; freed when no fiber runs */
-    bool ending;    /* the front-end wants it to end */
+    bool running; /* a fiber handles commands */
+    bool closing; /* set by a command: close after it */
+    bool closed;  /* the connection has gone; freed when no fiber runs */
+    bool ending;  /* the front-end wants it to end, for this reason: */
+    enum front_end why;
     bool handshake; /* input belongs to a TLS handshake: the fiber leaves it alone */
 };
 

@@ -75,8 +75,8 @@ static void unknown(struct pop3_session *session)
 {
     unsigned max = session->pump.front.account ? POP3_JUNK_MAX : POP3_JUNK_BEFORE_LOGIN;
     session->junk++;
-    pop3_say(session, session->junk > max ? "-ERR Closing: this is no mail client" : "-ERR Unknown command");
-    session->pump.closing = session->junk > max;
+    pop3_say(session, session->junk < max ? "-ERR Unknown command" : "-ERR Closing: this is no mail client");
+    session->pump.closing = session->junk >= max;
 }
 
 static bool is_http(struct cq_slice keyword)
@@ -136,8 +136,14 @@ static bool step(struct front_pump *pump)
 
 static void farewell(struct front_pump *pump, enum front_farewell why)
 {
-    (void)why;
-    pop3_say(of(pump), "-ERR [SYS/TEMP] Closing, please come back");
+    static const char *const words[] = {
+        [FRONT_FAREWELL_DRAIN] = "-ERR [SYS/TEMP] Closing, please come back",
+        [FRONT_FAREWELL_KICKED] = "-ERR The session was ended by an administrator",
+        [FRONT_FAREWELL_ACCOUNT] = "-ERR [AUTH] This account may not use POP3 any more",
+        [FRONT_FAREWELL_IDLE] = "-ERR [SYS/TEMP] Nothing was heard for too long",
+        [FRONT_FAREWELL_BUSY] = "-ERR [SYS/TEMP] Too busy, please come back",
+    };
+    pop3_say(of(pump), words[why]);
 }
 
 static bool between(const struct front_pump *pump)

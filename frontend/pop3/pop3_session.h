@@ -7,7 +7,7 @@
 #include "pop3/pop3_command.h"
 #include "pop3/pop3_service.h"
 
-#define POP3_JUNK_BEFORE_LOGIN 3
+#define POP3_JUNK_BEFORE_LOGIN 3 /* unknown commands: the last of them closes */
 #define POP3_JUNK_MAX 20
 #define POP3_INPUT_MAX (16u << 10)
 #define POP3_MAILDROP_MAX 1000000 /* messages of a maildrop; those with higher UIDs are left for later sessions */

@@ -88,7 +88,7 @@ static void unknown(struct smtp_session *session, struct cq_slice verb)
     unsigned max =
         session->pump.front.account || session->service->kind == SMTP_MX ? SMTP_JUNK_MAX : SMTP_JUNK_BEFORE_LOGIN;
     session->junk++;
-    if (is_http(verb) || session->junk > max) {
+    if (is_http(verb) || session->junk >= max) {
         smtp_say(session, 421, "4.7.0", "Closing: this is no mail client");
         session->pump.closing = true;
         return;
@@ -183,6 +183,8 @@ static void farewell(struct front_pump *pump, enum front_farewell why)
 {
     static const struct smtp_reply words[] = {
         [FRONT_FAREWELL_DRAIN] = {421, "4.3.2", "Going away, please come back"},
+        [FRONT_FAREWELL_KICKED] = {421, "4.7.0", "The session was ended by an administrator"},
+        [FRONT_FAREWELL_ACCOUNT] = {421, "4.7.0", "This account may not submit mail any more"},
         [FRONT_FAREWELL_IDLE] = {421, "4.4.2", "Idle for too long"},
         [FRONT_FAREWELL_BUSY] = {421, "4.3.2", "Too busy, please come back"},
     };

@@ -7,7 +7,7 @@
 #include "smtp/smtp_command.h"
 #include "smtp/smtp_service.h"
 
-#define SMTP_JUNK_BEFORE_LOGIN 3 /* unknown commands: one more closes */
+#define SMTP_JUNK_BEFORE_LOGIN 3 /* unknown commands: the last of them closes */
 #define SMTP_JUNK_MAX 20
 #define SMTP_ERRORS_MAX 100         /* refused commands of one session */
 #define SMTP_TARGETS_MAX 1000       /* accounts behind the recipients of a transaction */

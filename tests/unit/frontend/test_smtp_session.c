@@ -1,6 +1,8 @@
 /* Conversations with the MX, submission and LMTP. */
 #include "smtp/smtp_service.h"
 
+#include "core/front_session.h"
+
 #include "unit/cq_cmocka.h"
 #include "unit/frontend/front_bench.h"
 
@@ -209,11 +211,42 @@ static void junk_and_http_are_closed(void **state)
 {
     struct bench_client c;
     open_session(*state, &c, &submission);
-    TALK(&c, "C: FOO", "S: 500 *", "C: BAR", "S: 500 *", "C: BAZ", "S: 500 *", "C: QUX", "S: 421 *", "S.");
+    TALK(&c, "C: FOO", "S: 500 *", "C: BAR", "S: 500 *", "C: BAZ", "S: 421 *", "S.");
     bench_disconnect(&c);
     open_session(*state, &c, &mx);
     TALK(&c, "C: GET / HTTP/1.1", "S: 421 *", "S.");
     bench_disconnect(&c);
+}
+
+static bool every_session(const struct front_session *session, void *arg)
+{
+    (void)session;
+    (void)arg;
+    return true;
+}
+
+static void who_drains_ends_a_transaction_first_and_who_is_thrown_out_does_not(void **state)
+{
+    static const struct {
+        enum front_end why;
+        const char *farewell;
+    } cases[] = {{FRONT_END_ACCOUNT, "S: 421 4.7.0 This account *"}, {FRONT_END_KICKED, "S: 421 4.7.0 *"}};
+    struct front_bench *bench = *state;
+    struct bench_client c;
+    size_t before = bench_count(bench, bench->ana);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        open_session(bench, &c, &submission);
+        TALK(&c, HELLO, LOGIN_ANA, "C: MAIL FROM:<ana@example.test>", "S: 250 *");
+        front_sessions_end(&bench->worker, every_session, NULL, cases[i].why);
+        TALK(&c, cases[i].farewell, "S.");
+        bench_disconnect(&c);
+    }
+    open_session(bench, &c, &mx);
+    TALK(&c, HELLO, "C: MAIL FROM:<>", "S: 250 *", "C: RCPT TO:<ana@example.test>", "S: 250 *");
+    front_sessions_end(&bench->worker, every_session, NULL, FRONT_END_DRAIN);
+    TALK(&c, "C: DATA", "S: 354 *", "C: Subject: last", "C:", "C: .", "S: 250 *", "S: 421 4.3.2 *", "S.");
+    bench_disconnect(&c);
+    assert_int_equal(bench_count(bench, bench->ana), before + 1);
 }
 
 static void pipelined_commands_are_answered_in_order(void **state)
@@ -267,6 +300,7 @@ int main(void)
         cmocka_unit_test(submission_needs_a_login_and_an_identity),
         cmocka_unit_test(the_daily_limit_is_exact_and_says_when_it_clears),
         cmocka_unit_test(junk_and_http_are_closed),
+        cmocka_unit_test(who_drains_ends_a_transaction_first_and_who_is_thrown_out_does_not),
         cmocka_unit_test(pipelined_commands_are_answered_in_order),
         cmocka_unit_test(loops_are_stopped),
         cmocka_unit_test(long_lines_are_refused_and_closed),

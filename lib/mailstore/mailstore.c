@@ -223,7 +223,13 @@ static enum cq_rc send_once(struct mailstore *store, struct mailstore_account *a
     return rc;
 }
 
-/* AGAIN: a large COPY of the account is on its way, this one or another session's; each attempt helps it to its end. */
+static bool may_go_in_pieces(Chasqui__Mail__Method method)
+{
+    return method == CHASQUI__MAIL__METHOD__COPY || method == CHASQUI__MAIL__METHOD__MOVE ||
+           method == CHASQUI__MAIL__METHOD__RENAME_MAILBOX;
+}
+
+/* AGAIN: a large COPY or MOVE of the account is on its way, this one or another session's; each attempt helps it on. */
 static enum cq_rc press_on(struct mailstore *store, struct mailstore_account *account, const struct attempt *attempt,
                            enum cq_rc rc, struct cq_pool *pool, ProtobufCMessage **reply_r, struct cq_slice *raw_r,
                            struct cq_err *err)
@@ -232,8 +238,8 @@ static enum cq_rc press_on(struct mailstore *store, struct mailstore_account *ac
         rc = send_once(store, account, attempt, pool, reply_r, raw_r, err);
     if (rc != CQ_E_AGAIN)
         return rc;
-    bool mine = attempt->request->method == CHASQUI__MAIL__METHOD__COPY;
-    return CQ_FAIL(err, mine ? CQ_E_UNKNOWN_OUTCOME : CQ_E_UNAVAILABLE, "a large COPY takes longer than the deadline");
+    return CQ_FAIL(err, may_go_in_pieces(attempt->request->method) ? CQ_E_UNKNOWN_OUTCOME : CQ_E_UNAVAILABLE,
+                   "a large COPY or MOVE takes longer than the deadline");
 }
 
 enum cq_rc mailstore_roundtrip(struct mailstore *store, struct mailstore_account *account,

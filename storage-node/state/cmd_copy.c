@@ -99,8 +99,8 @@ static enum cq_rc transfer(struct apply *a, struct ends *ends, const struct uids
 {
     struct pick pick;
     enum cq_rc rc = mail_pick(&a->v, ends->from_id, set, STATE_EFFECTS_MAX, &pick);
-    if (rc == CQ_E_LIMIT && !move)
-        return copy_job_start(a, ends, set);
+    if (rc == CQ_E_LIMIT)
+        return copy_job_start(a, ends, set, move);
     if (rc == CQ_OK && pick.count >= UINT32_MAX - ends->to->uidnext)
         rc = CQ_FAIL(a->v.err, CQ_E_LIMIT, "mailbox is out of UIDs");
     if (rc == CQ_OK && pick.count && !move)

@@ -1,10 +1,13 @@
-/* COPY of more messages than one entry may touch, still all or nothing (RFC 3501 6.4.7).
+/* COPY and MOVE of more messages than one entry may touch, still all or nothing.
  *
  * The first entry judges everything (quota, UIDs, keywords) and notes the copy in the account. Each later entry of the
  * account, mostly the same request sent again, puts the next 5,000 messages into the destination, at and above its
- * UIDNEXT, where no read looks. The last piece raises UIDNEXT, counters and MODSEQ: then all of them are there at once.
+ * UIDNEXT, where no read looks. The last of these raises UIDNEXT, counters and MODSEQ: then all of them are there at
+ * once, and with MOVE the sources are gone in the same moment: reads pass over them (mail_hidden) while further entries
+ * remove their rows.
+ *
  * Meanwhile no command of the account acts (CQ_E_AGAIN: it is sent again), so what was judged stays true and the copy
- * cannot fail any more; reads see the account as it was before. */
+ * cannot fail any more; reads see the account as it was before, then as it is after. */
 #include "base/cq_assert.h"
 #include "state/mail_private.h"
 
@@ -66,21 +69,21 @@ static uint64_t total_bytes(const struct pick *pick)
     return bytes;
 }
 
-static enum cq_rc judge(struct apply *a, struct ends *ends, const struct uidset *set, struct pick *pick)
+static enum cq_rc judge(struct apply *a, struct ends *ends, const struct uidset *set, bool move, struct pick *pick)
 {
     enum cq_rc rc = mail_pick(&a->v, ends->from_id, set, STATE_COPY_MAX, pick);
     if (rc == CQ_OK && pick->count >= UINT32_MAX - ends->to->uidnext)
         rc = CQ_FAIL(a->v.err, CQ_E_LIMIT, "mailbox is out of UIDs");
-    if (rc == CQ_OK)
+    if (rc == CQ_OK && !move)
         rc = apply_quota(a, total_bytes(pick), pick->count);
     return rc == CQ_OK ? check_keywords(a, ends, pick) : rc;
 }
 
-enum cq_rc copy_job_start(struct apply *a, struct ends *ends, const struct uidset *set)
+enum cq_rc copy_job_start(struct apply *a, struct ends *ends, const struct uidset *set, bool move)
 {
     struct pick pick;
     bool done;
-    enum cq_rc rc = judge(a, ends, set, &pick);
+    enum cq_rc rc = judge(a, ends, set, move, &pick);
     if (rc != CQ_OK)
         return rc;
     struct uidset uids = apply_picked_uids(a, &pick);
@@ -89,6 +92,7 @@ enum cq_rc copy_job_start(struct apply *a, struct ends *ends, const struct uidse
     uids_record_put(&uids, out);
     db_put(a->v.m->db, &key, cq_buf_slice(out));
     struct copy_record job = {
+        .move = move,
         .sequence = a->entry.sequence,
         .from = ends->from_id,
         .to = ends->to_id,
@@ -97,7 +101,7 @@ enum cq_rc copy_job_start(struct apply *a, struct ends *ends, const struct uidse
         .client = cq_slice_of(a->entry.client, sizeof a->entry.client),
     };
     save_job(a, &job);
-    a->v.account.copying = 1;
+    a->v.account.copying = COPY_ADDING;
     a->account_dirty = true;
     apply_expire(a, a->now + STATE_COPY_IDLE_US, a->v.id, KEY_COPY, CQ_SLICE_NONE);
     rc = copy_job_step(a, &done);
@@ -133,81 +137,169 @@ static struct uidset slice_of_set(struct apply *a, const struct uidset *set, uin
 static enum cq_rc put_copy(struct apply *a, struct copy_record *job, struct ends *ends, struct message_record message)
 {
     enum cq_rc rc = apply_map_keywords(a, ends, message.keywords, &message.keywords);
-    if (rc == CQ_OK)
+    if (rc == CQ_OK && !job->move)
         rc = apply_share_email(a, message.email);
     if (rc != CQ_OK)
         return mail_decoded(&a->v, CQ_E_CORRUPT, "copy"); /* it was judged that this cannot be */
     message.modseq = job->modseq;
     message.save_date = (int64_t)(a->now / 1000000);
-    apply_put_rows(a, ends->to_id, job->first_uid + job->copied++, &message);
+    apply_put_rows(a, ends->to_id, job->first_uid + job->done++, &message);
     job->unseen += !(message.flags & CHASQUI__MAIL__SYSTEM_FLAG__SEEN);
     job->deleted += (message.flags & CHASQUI__MAIL__SYSTEM_FLAG__DELETED) != 0;
     job->size += message.size;
     return CQ_OK;
 }
 
-static enum cq_rc put_piece(struct apply *a, struct copy_record *job, struct ends *ends, const struct uidset *uids)
+/* The source messages of the next piece: nothing could go meanwhile. */
+static enum cq_rc pick_piece(struct apply *a, const struct copy_record *job, const struct uidset *uids,
+                             struct pick *pick)
+{
+    struct uidset piece = slice_of_set(a, uids, job->done, STATE_EFFECTS_MAX);
+    enum cq_rc rc = mail_pick(&a->v, job->from, &piece, STATE_EFFECTS_MAX, pick);
+    return rc == CQ_OK && pick->count != uidset_size(&piece) ? mail_decoded(&a->v, CQ_E_CORRUPT, "copy") : rc;
+}
+
+static enum cq_rc add_piece(struct apply *a, struct copy_record *job, struct ends *ends, const struct uidset *uids)
 {
     struct pick pick;
-    struct uidset piece = slice_of_set(a, uids, job->copied, STATE_EFFECTS_MAX);
-    enum cq_rc rc = mail_pick(&a->v, job->from, &piece, STATE_EFFECTS_MAX, &pick);
+    enum cq_rc rc = pick_piece(a, job, uids, &pick);
     for (size_t i = 0; i < pick.count && rc == CQ_OK; i++)
         rc = put_copy(a, job, ends, pick.rows[i].message);
-    if (rc == CQ_OK && pick.count != uidset_size(&piece))
-        rc = mail_decoded(&a->v, CQ_E_CORRUPT, "copy"); /* nothing could go meanwhile */
     if (rc == CQ_OK && ends->table_grown)
         mail_save_keywords(&a->v, job->to, ends->to_table);
     return rc;
 }
 
-/* ---- end ---- */
+static enum cq_rc remove_piece(struct apply *a, struct copy_record *job, const struct uidset *uids)
+{
+    struct pick pick;
+    enum cq_rc rc = pick_piece(a, job, uids, &pick);
+    for (size_t i = 0; i < pick.count && rc == CQ_OK; i++)
+        apply_remove_rows(a, job->from, pick.rows[i].uid, &pick.rows[i].message);
+    job->done += (uint32_t)pick.count;
+    return rc;
+}
+
+/* ---- the moment when it shows ---- */
+
+/* The mailbox's counters get, or lose, all copied messages. */
+static void count_in(struct mailbox_record *mailbox, const struct copy_record *job)
+{
+    mailbox->messages += job->done;
+    mailbox->unseen += job->unseen;
+    mailbox->deleted += job->deleted;
+    mailbox->size += job->size;
+}
+
+static void count_out(struct mailbox_record *mailbox, const struct copy_record *job)
+{
+    mailbox->messages -= job->done;
+    mailbox->unseen -= job->unseen;
+    mailbox->deleted -= job->deleted;
+    mailbox->size -= job->size;
+}
+
+static enum cq_rc show_sources_gone(struct apply *a, const struct copy_record *job, struct ends *ends,
+                                    const struct uidset *uids)
+{
+    count_out(ends->from, job);
+    enum cq_rc rc = apply_vanished(a, job->from, ends->from, uids);
+    mail_save_mailbox(&a->v, job->from, ends->from);
+    uid_cache_drop(a->v.m->uids, a->v.id, job->from);
+    apply_changed(a, job->from);
+    return rc;
+}
+
+static enum cq_rc show(struct apply *a, const struct copy_record *job, struct ends *ends, const struct uidset *uids)
+{
+    enum cq_rc rc = CQ_OK;
+    CQ_ASSERT(apply_modseq(a) == job->modseq);
+    ends->to->uidnext += job->done;
+    ends->to->highest_modseq = job->modseq;
+    count_in(ends->to, job);
+    if (job->move) {
+        rc = show_sources_gone(a, job, ends, uids);
+    } else {
+        a->v.account.used_messages += job->done;
+        a->v.account.used_bytes += job->size;
+        apply_quota_events(a);
+    }
+    mail_save_mailbox(&a->v, job->to, ends->to);
+    uid_cache_drop(a->v.m->uids, a->v.id, job->to);
+    apply_changed(a, job->to);
+    struct cq_slice reply = apply_copy_reply(a, ends->to->uidvalidity, job->first_uid, uids);
+    return rc == CQ_OK ? request_remember_for(a, job->client, job->sequence, reply) : rc;
+}
 
 static void remove_job(struct apply *a)
 {
     struct state_key key = job_key(a), set_key = uids_key(a);
     db_delete(a->v.m->db, &key);
     db_delete(a->v.m->db, &set_key);
-    a->v.account.copying = 0;
+    a->v.account.copying = COPY_NONE;
 }
 
-/* All copies are there: now they show. */
-static enum cq_rc publish(struct apply *a, const struct copy_record *job, struct ends *ends, const struct uidset *uids)
+/* ---- steps ---- */
+
+static enum cq_rc step_adding(struct apply *a, struct copy_record *job, const struct uidset *uids, bool *done_r)
 {
-    struct mailbox_record *to = ends->to;
-    CQ_ASSERT(apply_modseq(a) == job->modseq);
-    to->uidnext += job->copied;
-    to->messages += job->copied;
-    to->unseen += job->unseen;
-    to->deleted += job->deleted;
-    to->size += job->size;
-    to->highest_modseq = job->modseq;
-    mail_save_mailbox(&a->v, job->to, to);
-    a->v.account.used_messages += job->copied;
-    a->v.account.used_bytes += job->size;
-    uid_cache_drop(a->v.m->uids, a->v.id, job->to);
-    apply_changed(a, job->to);
-    apply_quota_events(a);
-    remove_job(a);
-    struct cq_slice reply = apply_copy_reply(a, to->uidvalidity, job->first_uid, uids);
-    return request_remember_for(a, job->client, job->sequence, reply);
+    struct ends ends;
+    enum cq_rc rc = apply_load_ends(a, job->from, job->to, &ends);
+    if (rc == CQ_E_NO_MAILBOX)
+        rc = mail_decoded(&a->v, CQ_E_CORRUPT, "copy");
+    if (rc == CQ_OK)
+        rc = add_piece(a, job, &ends, uids);
+    if (rc != CQ_OK || job->done < uidset_size(uids))
+        return rc;
+    rc = show(a, job, &ends, uids);
+    *done_r = !job->move;
+    job->done = 0;
+    a->v.account.copying = COPY_REMOVING;
+    return rc;
+}
+
+static enum cq_rc step_removing(struct apply *a, struct copy_record *job, const struct uidset *uids, bool *done_r)
+{
+    enum cq_rc rc = remove_piece(a, job, uids);
+    *done_r = job->done == uidset_size(uids);
+    return rc;
 }
 
 enum cq_rc copy_job_step(struct apply *a, bool *done_r)
 {
     struct copy_record job;
     struct uidset uids;
-    struct ends ends;
     *done_r = false;
     enum cq_rc rc = load_job(a, &job, &uids);
     if (rc == CQ_OK)
-        rc = apply_load_ends(a, job.from, job.to, &ends);
-    if (rc == CQ_OK)
-        rc = put_piece(a, &job, &ends, &uids);
+        rc = a->v.account.copying == COPY_ADDING ? step_adding(a, &job, &uids, done_r)
+                                                 : step_removing(a, &job, &uids, done_r);
     if (rc != CQ_OK)
-        return rc == CQ_E_NO_MAILBOX ? mail_decoded(&a->v, CQ_E_CORRUPT, "copy") : rc;
-    *done_r = job.copied == uidset_size(&uids);
+        return rc;
+    a->account_dirty = true;
     if (*done_r)
-        return publish(a, &job, &ends, &uids);
-    save_job(a, &job);
+        remove_job(a);
+    else
+        save_job(a, &job);
     return CQ_OK;
+}
+
+/* ---- for reads ---- */
+
+enum cq_rc mail_hidden(struct mail_view *v, uint64_t mailbox, struct uidset *hidden_r)
+{
+    struct copy_record job;
+    struct state_key key = mail_key(v, KEY_COPY), set_key = mail_key(v, KEY_COPY_UIDS);
+    struct cq_slice bytes, set_bytes;
+    *hidden_r = (struct uidset){NULL, 0};
+    if (v->account.copying != COPY_REMOVING)
+        return CQ_OK;
+    enum cq_rc rc = db_get(v->m->db, &key, v->pool, &bytes);
+    if (rc == CQ_OK)
+        rc = db_get(v->m->db, &set_key, v->pool, &set_bytes);
+    if (rc == CQ_OK)
+        rc = copy_record_get(bytes, &job);
+    if (rc == CQ_OK && job.from == mailbox)
+        rc = uids_record_get(set_bytes, v->pool, hidden_r);
+    return mail_decoded(v, rc == CQ_E_NOT_FOUND ? CQ_E_CORRUPT : rc, "copy");
 }

@@ -194,8 +194,7 @@ void apply_add_message(struct apply *a, uint64_t mailbox_id, struct mailbox_reco
         uid_entry_add(uids, uid, is_unseen(message));
 }
 
-void apply_remove_message(struct apply *a, uint64_t mailbox_id, struct mailbox_record *mailbox, uint32_t uid,
-                          const struct message_record *message)
+void apply_remove_rows(struct apply *a, uint64_t mailbox_id, uint32_t uid, const struct message_record *message)
 {
     struct state_key key = mail_key_uid(&a->v, KEY_MESSAGE, mailbox_id, uid);
     struct state_key change = mail_key_change(&a->v, mailbox_id, message->modseq, uid);
@@ -205,6 +204,12 @@ void apply_remove_message(struct apply *a, uint64_t mailbox_id, struct mailbox_r
         struct state_key deleted = mail_key_uid(&a->v, KEY_DELETED, mailbox_id, uid);
         db_delete(a->v.m->db, &deleted);
     }
+}
+
+void apply_remove_message(struct apply *a, uint64_t mailbox_id, struct mailbox_record *mailbox, uint32_t uid,
+                          const struct message_record *message)
+{
+    apply_remove_rows(a, mailbox_id, uid, message);
     mailbox->messages--;
     mailbox->unseen -= is_unseen(message);
     mailbox->deleted -= is_deleted(message);

@@ -129,6 +129,8 @@ static inline struct cq_slice mail_bytes(ProtobufCBinaryData data)
 enum cq_rc mail_keyword_list(struct mail_view *v, uint64_t mailbox, char ***names_r, size_t *count_r);
 /* The mailbox's UID set, from the cache or read into it. */
 enum cq_rc mail_uids(struct mail_view *v, uint64_t mailbox, uint32_t uidnext, struct uid_entry **entry_r);
+/* UIDs of the mailbox that a large MOVE has taken away already, although their rows still wait for removal. */
+enum cq_rc mail_hidden(struct mail_view *v, uint64_t mailbox, struct uidset *hidden_r);
 /* One fetch record; CQ_E_LIMIT when raw is full. */
 enum cq_rc mail_put_record(struct mail_view *v, uint32_t uid, const struct message_record *message,
                            struct cq_slice summary, struct cq_buf *raw);
@@ -158,7 +160,8 @@ void apply_put_rows(struct apply *a, uint64_t mailbox_id, uint32_t uid, const st
 /* The same, and counters, quota use, UID cache. */
 void apply_add_message(struct apply *a, uint64_t mailbox_id, struct mailbox_record *mailbox, uint32_t uid,
                        const struct message_record *message);
-/* Takes it out again: everything of apply_add_message. */
+/* Takes them out again: only the rows, or everything of apply_add_message. */
+void apply_remove_rows(struct apply *a, uint64_t mailbox_id, uint32_t uid, const struct message_record *message);
 void apply_remove_message(struct apply *a, uint64_t mailbox_id, struct mailbox_record *mailbox, uint32_t uid,
                           const struct message_record *message);
 /* Other flags or keywords: sets message->modseq. */
@@ -233,9 +236,9 @@ struct uidset apply_picked_uids(struct apply *a, const struct pick *pick);
 struct cq_slice apply_copy_reply(struct apply *a, uint32_t uidvalidity, uint32_t first_uid,
                                  const struct uidset *copied);
 
-/* COPY of more than one entry takes (copy_job.c). Start: CQ_E_AGAIN when it is on its way, else why it cannot be. Step:
- * the next piece of the account's copy; *done_r when that was the last one. */
-enum cq_rc copy_job_start(struct apply *a, struct ends *ends, const struct uidset *set);
+/* COPY or MOVE of more than one entry takes (copy_job.c). Start: CQ_E_AGAIN when it is on its way, else why it cannot
+ * be. Step: the next piece of the account's copy; *done_r when that was the last one. */
+enum cq_rc copy_job_start(struct apply *a, struct ends *ends, const struct uidset *set, bool move);
 enum cq_rc copy_job_step(struct apply *a, bool *done_r);
 
 /* Messages from one mailbox into another or the same one (cmd_copy.c). */
@@ -243,6 +246,7 @@ struct moved {
     uint32_t uidvalidity, first_uid;
     struct uidset sources;
 };
+/* CQ_E_AGAIN: there are so many that it goes in pieces. */
 enum cq_rc apply_move(struct apply *a, uint64_t from, uint64_t to, const struct uidset *set, struct moved *moved_r);
 
 /* ---- dispatch tables ---- */

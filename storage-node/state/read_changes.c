@@ -12,6 +12,7 @@ struct feed {
     struct mail_view *v;
     uint64_t mailbox_id, since, until; /* until: as far as this batch goes */
     struct mailbox_record mailbox;
+    struct uidset hidden;
     bool more;
     struct uidset vanished;
 };
@@ -76,6 +77,8 @@ static enum cq_rc changed_records(struct feed *feed, uint32_t max, struct cq_buf
     while ((rc = db_iter_next(iter)) == CQ_OK) {
         const uint8_t *end = db_iter_key(iter).data + db_iter_key(iter).len;
         uint64_t modseq = cq_get_be64(end - 12);
+        if (uidset_contains(&feed->hidden, cq_get_be32(end - 4)))
+            continue;
         if (modseq != last && (*records_r >= max || raw->len - start >= STATE_READ_BYTES)) {
             feed->until = last;
             rc = CQ_E_EOF;
@@ -129,6 +132,8 @@ READ(read_changes)
         changes->max_records && changes->max_records < STATE_READ_RECORDS ? changes->max_records : STATE_READ_RECORDS;
     enum cq_rc rc = mail_load_mailbox(v, changes->mailbox, &feed.mailbox);
     reply.mailbox_gone = rc == CQ_E_NO_MAILBOX;
+    if (rc == CQ_OK)
+        rc = mail_hidden(v, changes->mailbox, &feed.hidden);
     if (rc == CQ_OK)
         rc = run_feed(&feed, max, raw, &reply.records);
     if (rc == CQ_OK)

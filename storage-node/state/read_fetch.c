@@ -6,6 +6,7 @@ struct batch {
     struct mail_view *v;
     struct cq_buf *raw;
     uint64_t mailbox;
+    struct uidset hidden;
     uint32_t uidnext;          /* from here on lie the messages of a COPY that has not come to its end */
     struct db_iter *summaries; /* NULL: they were not asked for */
     uint32_t records, records_max;
@@ -75,6 +76,8 @@ static enum cq_rc fetch_range(struct batch *batch, struct db_iter *iter, struct 
         uint32_t uid = cq_get_be32(key.data + key.len - 4);
         if (uid > range.last || uid >= batch->uidnext)
             return CQ_OK;
+        if (uidset_contains(&batch->hidden, uid))
+            continue;
         if (batch_full(batch)) {
             *next_r = uid;
             return CQ_OK;
@@ -120,6 +123,8 @@ READ(read_fetch)
     if (rc == CQ_OK)
         rc = mail_uidset(v, fetch->uids, &set);
     struct state_key summaries = mail_key(v, KEY_SUMMARY);
+    if (rc == CQ_OK)
+        rc = mail_hidden(v, fetch->mailbox, &batch.hidden);
     batch.uidnext = mailbox.uidnext;
     if (rc == CQ_OK && fetch->summaries)
         batch.summaries = db_iter_prefix(v->m->db, &summaries);

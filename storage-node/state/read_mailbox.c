@@ -103,15 +103,20 @@ static enum cq_rc read_uids(struct mail_view *v, uint64_t mailbox, uint32_t uidn
 {
     struct state_key from = mail_key_uid(v, KEY_MESSAGE, mailbox, 0);
     struct state_key to = mail_key_uid(v, KEY_MESSAGE, mailbox, uidnext);
+    struct uidset hidden;
+    enum cq_rc rc = mail_hidden(v, mailbox, &hidden);
+    if (rc != CQ_OK)
+        return rc;
     struct db_iter *iter = db_iter_new(v->m->db, key_slice(&from), key_slice(&to));
-    enum cq_rc rc;
     while ((rc = db_iter_next(iter)) == CQ_OK) {
         struct message_record message;
         struct cq_slice key = db_iter_key(iter);
+        uint32_t uid = cq_get_be32(key.data + key.len - 4);
         rc = mail_decoded(v, message_record_get(db_iter_value(iter), &message), "message");
         if (rc != CQ_OK)
             break;
-        uid_entry_add(entry, cq_get_be32(key.data + key.len - 4), !(message.flags & CHASQUI__MAIL__SYSTEM_FLAG__SEEN));
+        if (!uidset_contains(&hidden, uid))
+            uid_entry_add(entry, uid, !(message.flags & CHASQUI__MAIL__SYSTEM_FLAG__SEEN));
     }
     db_iter_free(&iter);
     return rc == CQ_E_EOF ? CQ_OK : rc;

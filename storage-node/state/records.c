@@ -70,7 +70,7 @@ static const struct wire_table body_table = WIRE_TABLE(1, body_fields);
 
 #define J(m) WIRE(struct copy_record, m)
 static const struct wire_field copy_fields[] = {
-    J(time), J(sequence), J(from), J(to), J(modseq), J(size), J(first_uid), J(copied), J(unseen), J(deleted),
+    J(move), J(time), J(sequence), J(from), J(to), J(modseq), J(size), J(first_uid), J(done), J(unseen), J(deleted),
 };
 static const struct wire_table copy_table = WIRE_TABLE(1, copy_fields);
 

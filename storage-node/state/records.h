@@ -24,7 +24,7 @@ enum { QUOTA_WARNED = 1, QUOTA_EXCEEDED = 2 };
 
 struct account_record {
     uint8_t state, quota_state;
-    uint8_t copying; /* 1: a large COPY is going on, see KEY_COPY */
+    uint8_t copying; /* enum copy_phase: a large COPY or MOVE is on its way, see KEY_COPY */
     uint64_t incarnation, modseq, created;
     uint64_t next_mailbox, next_email;
     uint32_t next_uidvalidity;
@@ -75,14 +75,17 @@ struct body_record {
 };
 #define BODY_CHUNK_SIZE 48
 
-/* A COPY of more than STATE_EFFECTS_MAX messages on its way (copy_job.c). */
+/* A COPY or MOVE of more than STATE_EFFECTS_MAX messages on its way (copy_job.c). */
+enum copy_phase { COPY_NONE, COPY_ADDING, COPY_REMOVING };
 struct copy_record {
+    uint8_t move;
     uint64_t time; /* of the last piece, us */
     uint64_t sequence, from, to;
-    uint64_t modseq;    /* that it will have */
-    uint64_t size;      /* of what is copied so far, like the next three */
-    uint32_t first_uid; /* of the new messages: the destination's UIDNEXT all the while */
-    uint32_t copied, unseen, deleted;
+    uint64_t modseq;    /* that it has when it shows */
+    uint64_t size;      /* of what is copied so far, like unseen and deleted */
+    uint32_t first_uid; /* of the new messages: the destination's UIDNEXT until they show */
+    uint32_t done;      /* messages of this phase so far */
+    uint32_t unseen, deleted;
     struct cq_slice client; /* 16 bytes: whose request it is */
 };
 struct stage_record {

@@ -8,7 +8,7 @@
 #define STATE_LIMITS(X)                                                                                                \
     X(STATE_EFFECTS_MAX, 5000, "messages", "Messages (or mailboxes of a renamed tree) that one command touches",       \
       "CQ_E_LIMIT; the front-end asks in parts")                                                                       \
-    X(STATE_COPY_MAX, 100000, "messages", "Messages that one COPY copies, in pieces of 5,000 that show at once at its end", \
+    X(STATE_COPY_MAX, 100000, "messages", "Messages that one COPY or MOVE takes, in pieces of 5,000 that show at once at its end", \
       "CQ_E_LIMIT")                                                                       \
     X(STATE_MAILBOXES_MAX, 10000, "mailboxes", "Mailboxes of an account", "CQ_E_LIMIT")                                \
     X(STATE_SUBSCRIPTIONS_MAX, 10000, "names", "Subscriptions of an account", "CQ_E_LIMIT")                            \

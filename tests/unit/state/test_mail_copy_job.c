@@ -74,19 +74,24 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct machine_outcome copy_all(struct fixture *f, uint64_t to, uint64_t sequence)
+static struct machine_outcome transfer_all(struct fixture *f, uint32_t method, uint64_t to, uint64_t sequence)
 {
     static Chasqui__Mail__Copy copy;
     chasqui__mail__copy__init(&copy);
     copy.from = INBOX;
     copy.to = to;
     copy.uids = h_set(1, UINT32_MAX);
-    return shard_run(f->s, &(struct shard_call){.method = M(COPY),
+    return shard_run(f->s, &(struct shard_call){.method = method,
                                                 .account = ANA,
                                                 .message = &copy.base,
                                                 .client = 9,
                                                 .sequence = sequence,
                                                 .no_done = true});
+}
+
+static struct machine_outcome copy_all(struct fixture *f, uint64_t to, uint64_t sequence)
+{
+    return transfer_all(f, M(COPY), to, sequence);
 }
 
 static void expect_before(struct fixture *f, uint64_t to, uint32_t messages, uint64_t modseq)
@@ -263,6 +268,98 @@ static void what_cannot_be_copied_whole_is_refused_at_the_start(void **state)
     assert_int_equal(copy_all(f, f->to, 7).rc, CQ_E_AGAIN);
 }
 
+/* The source has nothing of the first N messages; the destination has all of them. */
+static void expect_moved(struct fixture *f, uint64_t to, uint32_t first, uint64_t modseq)
+{
+    struct fetch_record record;
+    const Chasqui__Mail__OpenMailboxReply *open = h_open(f->s, to);
+    assert_int_equal(open->mailbox->messages, N);
+    assert_int_equal(open->mailbox->uidnext, first + N);
+    assert_int_equal(open->uids->ranges[0], first);
+    assert_int_equal(open->uids->n_ranges, 2);
+    if (to != INBOX) {
+        open = h_open(f->s, INBOX);
+        assert_int_equal(open->mailbox->messages, 0);
+        assert_int_equal(open->mailbox->unseen, 0);
+        assert_int_equal(open->mailbox->size, 0);
+        assert_int_equal(open->uids->n_ranges, 0);
+    }
+    for (uint32_t uid = 1; uid <= N + 50; uid += 997)
+        assert_false(h_fetch(f->s, INBOX, uid, &record));
+    assert_int_equal(h_account(f->s)->used_messages, N);
+    assert_int_equal(h_account(f->s)->modseq, modseq + 1);
+    uint64_t since = 1, vanished = 0;
+    uint32_t records = 0;
+    for (bool more = true; more;) {
+        const Chasqui__Mail__ChangesReply *changes = h_changes(f->s, INBOX, since, 0, NULL);
+        records += changes->records;
+        for (size_t i = 0; i < changes->vanished->n_ranges; i += 2)
+            vanished += changes->vanished->ranges[i + 1] - changes->vanished->ranges[i] + 1;
+        since = changes->until_modseq;
+        more = changes->more;
+    }
+    assert_int_equal(records, to == INBOX ? N : 0);
+    assert_int_equal(vanished, N + 50);
+}
+
+static void a_large_move_shows_all_at_once_and_its_sources_go_in_the_same_moment(void **state)
+{
+    struct fixture *f = *state;
+    for (int into_itself = 0; into_itself < 2; into_itself++) {
+        if (into_itself) {
+            teardown(state);
+            setup(state);
+            f = *state;
+        }
+        uint64_t to = into_itself ? INBOX : f->to, modseq = h_account(f->s)->modseq;
+        uint32_t first = h_open(f->s, to)->mailbox->uidnext, before = into_itself ? N : 0;
+        struct machine_outcome got;
+        for (int piece = 0; piece < 2; piece++) {
+            got = transfer_all(f, M(MOVE), to, 5);
+            assert_int_equal(got.rc, CQ_E_AGAIN);
+            expect_before(f, to, before, modseq);
+            assert_int_equal(h_open(f->s, INBOX)->mailbox->messages, N);
+        }
+        got = transfer_all(f, M(MOVE), to, 5);
+        assert_int_equal(got.rc, CQ_E_AGAIN);
+        assert_true(got.notice.len > 0);
+        expect_moved(f, to, first, modseq);
+        /* Its own request is answered now; others wait until the rows are gone. */
+        got = transfer_all(f, M(MOVE), to, 5);
+        assert_int_equal(got.rc, CQ_OK);
+        assert_int_equal(((const Chasqui__Mail__CopyReply *)shard_reply(f->s, &got, D(copy_reply)))->first_uid, first);
+        int waits = 0;
+        while (h_flag(f->s, to, first, first, 1, 4) == CQ_E_AGAIN) {
+            waits++;
+            expect_moved(f, to, first, modseq);
+        }
+        assert_int_equal(waits, 3);
+        assert_int_equal(h_account(f->s)->modseq, modseq + 2);
+        assert_int_equal(h_dead_chunks(f->s), 50);
+    }
+}
+
+static void a_large_inbox_is_renamed_by_the_same_way(void **state)
+{
+    struct fixture *f = *state;
+    Chasqui__Mail__RenameMailbox rename = W(RENAME_MAILBOX);
+    rename.from = (char *)"INBOX";
+    rename.to = (char *)"old/mail";
+    struct shard_call call = {
+        .method = M(RENAME_MAILBOX), .account = ANA, .message = &rename.base, .client = 9, .sequence = 3};
+    call.no_done = true;
+    int waits = 0;
+    while (shard_run(f->s, &call).rc == CQ_E_AGAIN)
+        waits++;
+    assert_int_equal(waits, 3);
+    assert_int_equal(h_mailbox(f->s, "old/mail")->messages, N);
+    assert_int_equal(h_mailbox(f->s, "INBOX")->messages, 0);
+    h_later(f->s, STATE_COPY_IDLE_US);
+    assert_int_equal(h_reclaim(f->s), CQ_OK);
+    assert_int_equal(h_append(f->s, INBOX, (struct h_message){.text = "new"}), CQ_OK);
+    assert_int_equal(h_open(f->s, INBOX)->uids->ranges[0], N + 51);
+}
+
 static void an_account_can_be_deleted_in_the_middle(void **state)
 {
     struct fixture *f = *state;
@@ -286,6 +383,8 @@ int main(void)
         JOB_TEST(a_restart_in_the_middle_loses_nothing),
         JOB_TEST(a_copy_that_its_client_left_is_finished_by_reclaim),
         JOB_TEST(what_cannot_be_copied_whole_is_refused_at_the_start),
+        JOB_TEST(a_large_move_shows_all_at_once_and_its_sources_go_in_the_same_moment),
+        JOB_TEST(a_large_inbox_is_renamed_by_the_same_way),
         JOB_TEST(an_account_can_be_deleted_in_the_middle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,6 +204,11 @@ static void a_copy_of_more_than_one_entry_takes_is_one_call(void **state)
     assert_int_equal(uidset_size(&copied.copied), 12000);
     assert_int_equal(copied.first_uid, 1);
     assert_int_equal(mailstore_local_commands(f->local), commands + 4);
+    assert_int_equal(mailstore_copy(f->store, &f->account, inbox, sent, &set, true, f->pool, &copied, &f->err), CQ_OK);
+    assert_int_equal(uidset_size(&copied.copied), 12000);
+    assert_int_equal(copied.first_uid, 12001);
+    /* The next command waits until the rows of the moved messages are gone. */
+    assert_int_equal(append_text(f, inbox, "new").first_uid, 12001);
 }
 
 static void changed(void *arg, struct cq_slice notice)

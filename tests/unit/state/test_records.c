@@ -244,19 +244,21 @@ static void records_are_written_as_their_document_says(void **state)
     piece_record_put(&chunk, fresh());
     check("01" ROW, get_piece, false);
 
-    copy_record_put(&(struct copy_record){.time = 1,
+    copy_record_put(&(struct copy_record){.move = 1,
+                                          .time = 1,
                                           .sequence = 2,
                                           .from = 3,
                                           .to = 4,
                                           .modseq = 5,
                                           .size = 6,
                                           .first_uid = 7,
-                                          .copied = 8,
+                                          .done = 8,
                                           .unseen = 9,
                                           .deleted = 10,
                                           .client = CQ_SLICE("0123456789abcdef")},
                     fresh());
     check("01"
+          "01"
           "0100000000000000"
           "0200000000000000"
           "0300000000000000"
@@ -269,7 +271,6 @@ static void records_are_written_as_their_document_says(void **state)
           "0a000000"
           "30313233343536373839616263646566",
           get_copy, false);
-
     stage_record_put(&(struct stage_record){1, 2, 3}, fresh());
     check("01"
           "0100000000000000"

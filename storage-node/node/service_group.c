@@ -16,7 +16,8 @@
 #define MESSAGE_MAX (1u << 20)        /* bytes of an encoded Call */
 #define RAW_MAX ENTRY_CHUNK_BYTES_MAX /* bytes that follow a command */
 #define ANSWER_MAX (4u << 20)         /* bytes of an encoded Answer */
-#define ANSWER_RAW_MAX (8u << 20)     /* bytes that follow it */
+/* Bytes that follow it: a batch of CHANGES and one COPY of STATE_COPY_MAX messages more, whose modseq is one. */
+#define ANSWER_RAW_MAX (10u << 20)
 #define SCRATCH_POOL (16u << 10)
 
 /* One request on its way through the threads. */

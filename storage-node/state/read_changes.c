@@ -1,7 +1,8 @@
 /* CHANGES: what a mailbox has become since a modseq, from two indexes: messages by modseq, and expunges by modseq.
  *
  * A batch covers modseqs (since, until]. It never ends inside a modseq: whoever goes on from `until` would miss the
- * rest. One modseq is one command, so at most STATE_EFFECTS_MAX records more than were asked for.
+ * rest. One modseq is one command, so at most STATE_COPY_MAX records more than were asked for (the limit of what a
+ * frame carries, ANSWER_RAW_MAX of service_group.c, has room for them).
  *
  * What vanished is exact while the mailbox remembers its expunges one by one; from before that it is everything below
  * UIDNEXT that is not there now, which is a superset, and correct (RFC 7162 3.2.10). */

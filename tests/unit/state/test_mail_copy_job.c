@@ -1,4 +1,4 @@
-/* COPY of more messages than one entry takes: all at once or not at all, whoever interferes. */
+/* COPY and MOVE of more messages than one entry takes: all at once or not at all, whoever interferes. */
 #include "unit/state/mail_helpers.h"
 
 #include "state/records.h"
@@ -339,6 +339,49 @@ static void a_large_move_shows_all_at_once_and_its_sources_go_in_the_same_moment
     }
 }
 
+/* Who brings the next piece about. */
+enum helper { BY_ITSELF, BY_ANOTHER_CLIENT, BY_RECLAIM };
+
+static void help(struct fixture *f, enum helper helper)
+{
+    Chasqui__Mail__Reclaim reclaim = W(RECLAIM);
+    if (helper == BY_ITSELF)
+        transfer_all(f, M(MOVE), f->to, 5);
+    else if (helper == BY_ANOTHER_CLIENT)
+        h_flag(f->s, f->to, 1, 1, 1, 0);
+    else
+        h_group(f->s, M(RECLAIM), &reclaim);
+}
+
+static void a_crash_after_each_piece_of_a_move_loses_and_repeats_nothing(void **state)
+{
+    for (int helper = BY_ITSELF; helper <= BY_RECLAIM; helper++) {
+        struct fixture *f = *state;
+        uint64_t modseq = h_account(f->s)->modseq;
+        assert_int_equal(transfer_all(f, M(MOVE), f->to, 5).rc, CQ_E_AGAIN);
+        h_later(f->s, STATE_COPY_IDLE_US);
+        for (int piece = 2; piece <= 6; piece++) {
+            shard_write(f->s, 0, piece % 2 == 0); /* what was not synced is lost */
+            shard_crash(f->s, 0, 0);
+            assert_true(shard_catch_up(f->s, 0, shard_last_index(f->s)));
+            if (piece <= 3)
+                expect_before(f, f->to, 0, modseq);
+            else
+                expect_moved(f, f->to, 1, modseq);
+            help(f, helper);
+        }
+        struct machine_outcome got = transfer_all(f, M(MOVE), f->to, 5);
+        assert_int_equal(got.rc, CQ_OK);
+        assert_int_equal(((const Chasqui__Mail__CopyReply *)shard_reply(f->s, &got, D(copy_reply)))->first_uid, 1);
+        while (h_flag(f->s, f->to, 1, 1, 1, 0) == CQ_E_AGAIN)
+            assert_int_equal(helper, BY_ITSELF); /* whose result it was once it showed */
+        expect_moved(f, f->to, 1, modseq);
+        assert_int_equal(h_dead_chunks(f->s), 50);
+        teardown(state);
+        setup(state);
+    }
+}
+
 static void a_large_inbox_is_renamed_by_the_same_way(void **state)
 {
     struct fixture *f = *state;
@@ -362,15 +405,21 @@ static void a_large_inbox_is_renamed_by_the_same_way(void **state)
 
 static void an_account_can_be_deleted_in_the_middle(void **state)
 {
-    struct fixture *f = *state;
     Chasqui__Mail__DeleteAccount deletion = W(DELETE_ACCOUNT);
-    assert_int_equal(copy_all(f, f->to, 5).rc, CQ_E_AGAIN);
-    assert_int_equal(h_run(f->s, M(DELETE_ACCOUNT), &deletion).rc, CQ_OK);
-    h_later(f->s, STATE_COPY_IDLE_US);
-    assert_int_equal(h_reclaim(f->s), CQ_OK);
-    assert_int_equal(copy_all(f, f->to, 5).rc, CQ_E_NO_ACCOUNT);
-    assert_true(shard_catch_up(f->s, 1, shard_last_index(f->s)));
-    assert_int_equal(h_dead_chunks(f->s), N + 50);
+    for (int pieces = 1; pieces <= 4; pieces += 3) { /* while they are added, while the sources are removed */
+        struct fixture *f = *state;
+        assert_int_equal(transfer_all(f, M(MOVE), f->to, 5).rc, CQ_E_AGAIN);
+        for (int i = 1; i < pieces; i++)
+            assert_int_equal(h_flag(f->s, INBOX, 1, 1, 1, 4), CQ_E_AGAIN);
+        assert_int_equal(h_run(f->s, M(DELETE_ACCOUNT), &deletion).rc, CQ_OK);
+        h_later(f->s, STATE_COPY_IDLE_US);
+        assert_int_equal(h_reclaim(f->s), CQ_OK);
+        assert_int_equal(copy_all(f, f->to, 5).rc, CQ_E_NO_ACCOUNT);
+        assert_true(shard_catch_up(f->s, 1, shard_last_index(f->s)));
+        assert_int_equal(h_dead_chunks(f->s), N + 50);
+        teardown(state);
+        setup(state);
+    }
 }
 
 #define JOB_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -384,6 +433,7 @@ int main(void)
         JOB_TEST(a_copy_that_its_client_left_is_finished_by_reclaim),
         JOB_TEST(what_cannot_be_copied_whole_is_refused_at_the_start),
         JOB_TEST(a_large_move_shows_all_at_once_and_its_sources_go_in_the_same_moment),
+        JOB_TEST(a_crash_after_each_piece_of_a_move_loses_and_repeats_nothing),
         JOB_TEST(a_large_inbox_is_renamed_by_the_same_way),
         JOB_TEST(an_account_can_be_deleted_in_the_middle),
     };

@@ -177,6 +177,9 @@ static void drain(void *arg)
     cq_log(CQ_INFO, "frontend.stopped", CQ_F_U64("sessions_cut_off", late));
     if (late && until_gone(f, cut_off, DRAIN_CUT_MS))
         _exit(0); /* a handler waits for a shard; nothing here is worth waiting for it */
+    io_fiber_cancel(f->reconciling);
+    while (io_fiber_alive(f->reconciling))
+        io_fiber_sleep(10);
     io_loop_stop(f->control->front.loop);
 }
 
@@ -212,6 +215,30 @@ static void on_drain(void *ctx)
 
 /* ---- The admin port and the role admin ---- */
 
+static uint32_t group_of(void *ctx, uint64_t account)
+{
+    const struct frontend *f = ctx;
+    return f->map ? topology_group_of(f->map, account) : 0;
+}
+
+static void reconcile(void *arg)
+{
+    struct frontend *f = arg;
+    admin_reconcile_run(f->reconciler, &f->stopping);
+}
+
+static void open_reconciler(struct frontend *f)
+{
+    const struct admin_reconcile_config config = {
+        .directory = f->directory,
+        .store = f->control->front.mailstore,
+        .settings = &f->config->reconcile,
+        .group_of = group_of,
+        .ctx = f,
+    };
+    f->reconciler = admin_reconciler_new(&config);
+}
+
 static bool loops_turn(void *ctx, char text[static ADMIN_TEXT_MAX])
 {
     struct frontend *f = ctx;
@@ -240,6 +267,7 @@ static enum cq_rc open_admin(struct frontend *f, struct cq_err *err)
         .topology = mailstore_rpc_topology,
         .topology_ctx = f->control->transport,
     };
+    open_reconciler(f);
     const struct rpc_service service = admin_rpc_service(&f->admin);
     const struct rpc_server_config config = {
         .loop = f->control->front.loop,
@@ -264,7 +292,12 @@ static void become_ready(void *arg)
         bool ok = rc == CQ_OK && topology->range_count > 0;
         if (!f->stopping)
             admin_check_set(f->ready, ok, ok ? "the map of shards is known" : rc == CQ_OK ? "no shards yet" : err.text);
-        topology_unref(&topology);
+        if (ok) {
+            topology_unref(&f->map);
+            f->map = topology;
+        } else {
+            topology_unref(&topology);
+        }
         if (io_fiber_sleep(ok ? 5000 : 200) != CQ_OK)
             return;
     }
@@ -312,6 +345,8 @@ void frontend_run(struct frontend *f)
     watch_tls(f);
     frontend_revoke_start(f);
     io_fiber_spawn(loop, become_ready, f, NULL);
+    if (f->reconciler)
+        io_fiber_spawn(loop, reconcile, f, &f->reconciling);
     for (size_t i = 0; i < f->worker_count; i++)
         frontend_worker_run(f->workers[i]);
     cq_log(CQ_INFO, "frontend.started", CQ_F_U64("workers", f->worker_count));
@@ -324,6 +359,8 @@ void frontend_free(struct frontend **frontend)
     if (!f)
         return;
     rpc_server_free(&f->admin_rpc);
+    admin_reconciler_free(&f->reconciler);
+    topology_unref(&f->map);
     if (f->admin_http)
         admin_http_free(&f->admin_http);
     for (size_t i = 0; i < f->worker_count; i++)
@@ -352,6 +389,8 @@ void frontend_metrics_register(void)
     cq_metrics_register(&directory_metrics);
     cq_metrics_register(&auth_metrics);
     cq_metrics_register(&quota_client_metrics);
+    cq_metrics_register(&admin_reconcile_metrics);
+    cq_metrics_register(&admin_missing_metrics);
     cq_metrics_register(&imap_metrics);
     cq_metrics_register(&rpc_client_metrics);
 }

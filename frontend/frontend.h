@@ -3,11 +3,16 @@
 #ifndef FRONTEND_H
 #define FRONTEND_H
 
+#include "admin/admin_reconcile.h"
+#include "admin/admin_missing.h"
 #include "admin/admin_service.h"
 #include "core/front_workers.h"
 #include "frontend_config.h"
 #include "frontend_worker.h"
+#include "io/io_fiber.h"
 #include "io/io_watch.h"
+
+#include <stdatomic.h>
 
 #define FRONTEND_WORKERS_MAX 256
 
@@ -26,8 +31,12 @@ struct frontend {
     struct front_workers every; /* those of the workers, for lists and for ending sessions */
     struct admin_http *admin_http;
     struct admin_check *ready;
+    const struct topology *map; /* as it was a few seconds ago; NULL before the first */
     struct admin_service admin;
     struct rpc_server *admin_rpc;
+    struct admin_reconciler *reconciler; /* NULL without the role admin */
+    struct io_fiber_ref reconciling;
+    atomic_uint missing_questions; /* frontend_missing.c */
     struct directory_watch watch;
     struct io_signal *signals[2];
     bool stopping;
@@ -44,5 +53,8 @@ void frontend_metrics_register(void);
 
 /* frontend_revoke.c: follows the directory and ends sessions whose account or credential may not go on. */
 void frontend_revoke_start(struct frontend *frontend);
+
+/* frontend_missing.c: a shard has said NO_ACCOUNT to a session; any worker's thread. ctx: the struct frontend. */
+void frontend_missing(void *ctx, uint64_t account);
 
 #endif

@@ -67,6 +67,7 @@ void frontend_config_parts(struct frontend_config *config, struct cq_config_part
         directory_config_part(&config->directory),
         auth_config_part(&config->auth),
         quota_limits_config_part(&config->limits),
+        admin_reconcile_config_part(&config->reconcile),
         rpc_client_config_part(&config->client),
         rpc_server_config_part(&config->server),
         admin_config_part(&config->admin),

@@ -2,6 +2,7 @@
 #ifndef FRONTEND_CONFIG_H
 #define FRONTEND_CONFIG_H
 
+#include "admin/admin_reconcile.h"
 #include "base/cq_config.h"
 #include "directory/auth.h"
 #include "directory/directory.h"
@@ -58,13 +59,14 @@ struct frontend_config {
     struct directory_config directory;
     struct auth_config auth;
     struct quota_limits limits;
+    struct admin_reconcile_settings reconcile;
     struct rpc_client_limits client;
     struct rpc_server_limits server;
     struct admin_config admin;
     struct cq_log_config log;
 };
 
-#define FRONTEND_CONFIG_PARTS 9
+#define FRONTEND_CONFIG_PARTS 10
 void frontend_config_parts(struct frontend_config *config, struct cq_config_part parts_r[static FRONTEND_CONFIG_PARTS]);
 
 #endif

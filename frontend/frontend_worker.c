@@ -238,6 +238,7 @@ enum cq_rc frontend_worker_listen(struct frontend_worker *worker, struct fronten
 {
     const struct cq_maps *listeners = &frontend->config->frontend.listeners;
     const struct frontend_listener *items = listeners->items;
+    mailstore_on_no_account(worker->front.mailstore, frontend_missing, frontend);
     enum cq_rc rc = open_quota(worker, frontend, err);
     for (size_t i = 0; rc == CQ_OK && i < listeners->count; i++) {
         struct frontend_port *port = &worker->ports[worker->port_count++];

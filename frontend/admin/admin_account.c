@@ -5,18 +5,6 @@
 #include "base/cq_hex.h"
 #include "cluster/placement.h"
 
-struct mail_limits admin_limits(const struct dir_account *account)
-{
-    return (struct mail_limits){
-        .directory_version = account->version,
-        .quota_bytes = account->quota_bytes,
-        .quota_messages = account->quota_messages,
-        .sending_messages_day = account->plan->messages_per_day,
-        .sending_recipients_day = account->plan->recipients_per_day,
-        .recipients_message = account->plan->recipients_per_message,
-    };
-}
-
 enum cq_rc admin_account(struct admin_request *r, const char *field, struct dir_account *account_r)
 {
     struct cq_slice address = admin_field(r, field);
@@ -32,7 +20,7 @@ enum cq_rc admin_account_cells(struct admin_request *r, const struct dir_account
 {
     const struct topology *topology = NULL;
     char id[CQ_HEX64_SIZE];
-    enum cq_rc rc = r->service->topology(r->service->topology_ctx, &topology, &r->err);
+    enum cq_rc rc = admin_topology(r, &topology);
     if (rc != CQ_OK)
         return rc;
     cq_hex_u64(account->id, id);
@@ -40,6 +28,7 @@ enum cq_rc admin_account_cells(struct admin_request *r, const struct dir_account
         admin_text(r, account->address),
         admin_text(r, cq_slice_cstr(id)),
         dir_state_name(account->state),
+        admin_time(r, account->state_us),
         account->plan->name,
         admin_text(r, account->home_dc),
         admin_services(r, account->services),
@@ -47,7 +36,6 @@ enum cq_rc admin_account_cells(struct admin_request *r, const struct dir_account
         admin_number(r, account->quota_messages),
         admin_number(r, topology_group_of(topology, account->id)),
     };
-    topology_unref(&topology);
     for (size_t i = 0; i < ADMIN_ACCOUNT_CELLS; i++)
         cells_r[i] = cells[i];
     return CQ_OK;
@@ -73,7 +61,7 @@ static enum cq_rc place(struct admin_request *r, struct dir_account_new *account
 {
     const struct topology *topology = NULL;
     uint32_t slot = 0;
-    enum cq_rc rc = r->service->topology(r->service->topology_ctx, &topology, &r->err);
+    enum cq_rc rc = admin_topology(r, &topology);
     if (rc != CQ_OK)
         return rc;
     const char *home =
@@ -86,7 +74,6 @@ static enum cq_rc place(struct admin_request *r, struct dir_account_new *account
         account->home_dc = cq_slice_cstr(cq_pool_printf(r->pool, "%s", home));
         account->slot = (uint16_t)slot;
     }
-    topology_unref(&topology);
     return rc;
 }
 
@@ -110,46 +97,67 @@ static enum cq_rc new_account_of(struct admin_request *r, struct dir_account_new
     return rc == CQ_OK ? place(r, account) : rc;
 }
 
-/* The shard's half, then the password, then the account is open. A first attempt may have got anywhere in between. */
-static enum cq_rc finish_creating(struct admin_request *r, const struct dir_account *account)
+/* A first attempt may have got anywhere: its row is there without the shard's half, or the reconciler has finished it.
+ */
+static enum cq_rc judge_existing(struct admin_request *r, const struct dir_account *account)
+{
+    switch (account->id ? account->state : DIR_STATE_COUNT) {
+    case DIR_CREATING:
+        return auth_set_password(r->service->worker->auth, account->id, admin_field(r, "password"), &r->err);
+    case DIR_DELETING:
+        return CQ_FAIL(&r->err, CQ_E_EXISTS, "%.*s is being deleted; try again in a few seconds",
+                       CQ_SLICE_ARG(account->address));
+    case DIR_STATE_COUNT:
+        return CQ_FAIL(&r->err, CQ_E_EXISTS, "the address is an alias; chasquictl alias remove makes it free");
+    default:
+        return CQ_FAIL(&r->err, CQ_E_EXISTS,
+                       "%.*s exists already and is %s; chasquictl account password sets its password",
+                       CQ_SLICE_ARG(account->address), dir_state_name(account->state));
+    }
+}
+
+/* The row is there, so the account will come to be: by this command, or by the reconciler. */
+static enum cq_rc finish_adding(struct admin_request *r, const struct dir_account *account)
 {
     struct front_worker *worker = r->service->worker;
-    struct mailstore_account shard = {.id = account->id};
-    struct mail_limits limits = admin_limits(account);
-    enum cq_rc rc = mailstore_create_account(worker->mailstore, &shard, &limits, account->address, &r->err);
+    enum cq_rc rc = admin_finish_creating(worker->directory, worker->mailstore, account, &r->err);
     if (rc == CQ_OK)
-        rc = auth_set_password(worker->auth, account->id, admin_field(r, "password"), &r->err);
-    if (rc == CQ_OK)
-        rc = directory_account_activate(worker->directory, account->id, &r->err);
-    return rc;
+        return show_again(r, account->id);
+    return CQ_FAIL(&r->err, rc == CQ_E_UNKNOWN_OUTCOME ? CQ_E_UNAVAILABLE : rc,
+                   "its shard does not answer; the account is kept as \"creating\" and opened as soon as it does, see "
+                   "chasquictl account list");
 }
 
 enum cq_rc admin_account_add(struct admin_request *r)
 {
     struct dir_account_new wanted;
     struct dir_account account;
-    if (admin_field(r, "password").len < AUTH_PASSWORD_MIN)
-        return CQ_FAIL(&r->err, CQ_E_INVALID, "a password has at least %d bytes", AUTH_PASSWORD_MIN);
     enum cq_rc rc = new_account_of(r, &wanted);
+    if (rc == CQ_OK)
+        rc = auth_hash_password(r->service->worker->auth, admin_field(r, "password"), r->pool, &wanted.password_hash,
+                                &r->err);
     if (rc != CQ_OK)
         return rc;
     rc = directory_account_create(r->service->worker->directory, &wanted, r->pool, &account, &r->err);
-    if (rc == CQ_E_EXISTS && account.state != DIR_CREATING)
-        return CQ_FAIL(&r->err, CQ_E_EXISTS, "%.*s is taken", CQ_SLICE_ARG(wanted.address));
+    if (rc == CQ_E_EXISTS)
+        rc = judge_existing(r, &account);
     if (rc == CQ_E_NOT_FOUND)
         return CQ_FAIL(&r->err, CQ_E_NOT_FOUND, "not a domain of ours; run chasquictl domain add first");
-    if (rc != CQ_OK && rc != CQ_E_EXISTS)
-        return rc;
-    rc = finish_creating(r, &account);
-    return rc == CQ_OK ? show_again(r, account.id) : rc;
+    return rc == CQ_OK ? finish_adding(r, &account) : rc;
 }
 
 enum cq_rc admin_account_list(struct admin_request *r)
 {
     struct dir_account_filter filter = {.domain = admin_field(r, "domain"), .max = ADMIN_LIST_MAX};
     struct dir_account *accounts;
+    enum dir_state state;
     size_t count = 0;
     enum cq_rc rc;
+    if (admin_has(r, "state")) {
+        if (!dir_state_parse(admin_field(r, "state"), &state))
+            return CQ_FAIL(&r->err, CQ_E_INVALID, "--state is creating, active, disabled or deleting");
+        filter.states = 1u << state;
+    }
     do {
         rc = directory_account_list(r->service->worker->directory, &filter, r->pool, &accounts, &count, &r->err);
         for (size_t i = 0; rc == CQ_OK && i < count; i++) {
@@ -170,6 +178,9 @@ enum cq_rc admin_account_show(struct admin_request *r)
         return rc;
     struct mailstore_account shard = {.id = account.id};
     rc = mailstore_get_account(r->service->worker->mailstore, &shard, r->pool, &state, &r->err);
+    if (rc == CQ_E_NO_ACCOUNT)
+        return CQ_FAIL(&r->err, rc, "the account is %s, and its shard does not know it%s",
+                       dir_state_name(account.state), account.state == DIR_CREATING ? " yet" : "");
     if (rc == CQ_OK)
         rc = admin_account_cells(r, &account, cells);
     if (rc != CQ_OK)
@@ -220,7 +231,7 @@ static enum cq_rc set_enabled(struct admin_request *r, uint64_t id)
     return CQ_FAIL(&r->err, CQ_E_INVALID, "--enabled is yes or no");
 }
 
-/* The shard has the exact limits: it learns of a change here, or from the reconciler. */
+/* The shard has the exact limits: it learns of a change here, or by the reconciler's audit. */
 static enum cq_rc tell_shard(struct admin_request *r, uint64_t id)
 {
     struct dir_account account;
@@ -266,9 +277,9 @@ enum cq_rc admin_account_remove(struct admin_request *r)
         rc = directory_account_delete(worker->directory, account.id, &r->err);
     if (rc != CQ_OK)
         return rc;
-    struct mailstore_account shard = {.id = account.id};
-    rc = mailstore_delete_account(worker->mailstore, &shard, &r->err);
-    if (rc == CQ_OK || rc == CQ_E_NO_ACCOUNT)
-        rc = directory_account_remove(worker->directory, account.id, &r->err);
-    return rc == CQ_OK ? ADMIN_ROW(r, admin_text(r, account.address)) : rc;
+    rc = admin_finish_deleting(worker->directory, worker->mailstore, &account, &r->err);
+    if (rc != CQ_OK)
+        return CQ_FAIL(&r->err, rc == CQ_E_UNKNOWN_OUTCOME ? CQ_E_UNAVAILABLE : rc,
+                       "its shard does not answer; the account is kept as \"deleting\" and removed as soon as it does");
+    return ADMIN_ROW(r, admin_text(r, account.address));
 }

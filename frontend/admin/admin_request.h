@@ -4,6 +4,7 @@
 
 #include "admin/admin_commands.h"
 #include "admin/admin_service.h"
+#include "admin/admin_steps.h"
 
 #define ADMIN_LIST_MAX 1000          /* rows of one page from the directory */
 #define ADMIN_ROWS_MAX 100000        /* of an answer */
@@ -19,6 +20,7 @@ struct admin_request {
     char ***rows;
     size_t row_count, row_cap;
     struct cq_buf octets;
+    const struct topology *topology; /* of admin_topology(); NULL before it */
     struct cq_err err;
 };
 
@@ -42,15 +44,17 @@ enum cq_rc admin_parse_services(struct admin_request *request, struct cq_slice t
 enum cq_rc admin_parse_size(struct admin_request *request, const char *field, uint64_t *bytes_r);
 enum cq_rc admin_parse_number(struct admin_request *request, const char *field, uint64_t *value_r);
 
+/* Where the shards are, asked once in a request; lives as long as it. */
+enum cq_rc admin_topology(struct admin_request *request, const struct topology **topology_r);
+
 /* The account of the address in a field. CQ_E_NOT_FOUND with a text. */
 enum cq_rc admin_account(struct admin_request *request, const char *field, struct dir_account *account_r);
 /* The row of account commands. */
 enum cq_rc admin_account_row(struct admin_request *request, const struct dir_account *account);
 /* Its columns, as many as ACCOUNT_COLUMNS of lib/admin has; then a NULL. */
-#define ADMIN_ACCOUNT_CELLS 9
+#define ADMIN_ACCOUNT_CELLS 10
 enum cq_rc admin_account_cells(struct admin_request *request, const struct dir_account *account,
                                const char *cells_r[static ADMIN_ACCOUNT_CELLS]);
-struct mail_limits admin_limits(const struct dir_account *account);
 
 admin_handler admin_domain_add, admin_domain_list, admin_domain_set, admin_domain_remove;
 admin_handler admin_account_add, admin_account_list, admin_account_show, admin_account_set, admin_account_password,

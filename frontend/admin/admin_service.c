@@ -140,6 +140,16 @@ enum cq_rc admin_parse_number(struct admin_request *request, const char *field, 
     return CQ_OK;
 }
 
+enum cq_rc admin_topology(struct admin_request *request, const struct topology **topology_r)
+{
+    const struct admin_service *service = request->service;
+    enum cq_rc rc = CQ_OK;
+    if (!request->topology)
+        rc = service->topology(service->topology_ctx, &request->topology, &request->err);
+    *topology_r = request->topology;
+    return rc;
+}
+
 /* ---- One request ---- */
 
 static void reply(struct rpc_request *rpc, struct admin_request *request, enum cq_rc rc)
@@ -212,6 +222,7 @@ static void on_run(struct rpc_request *rpc, void *ctx)
     if (message)
         chasqui__admin__request__free_unpacked(message, NULL);
     cq_buf_fini(&request.octets);
+    topology_unref(&request.topology);
     free(request.rows);
     cq_pool_free(&request.pool);
 }

@@ -1,6 +1,6 @@
 /* The role admin: carries out the operator's commands (lib/admin) that chasquictl sends over mTLS. It writes the
  * directory and sends the shard commands that belong to that; what is left half done by a fault is finished by the
- * reconciler (admin_reconcile.h). */
+ * reconciler (admin_reconcile.h), which every front-end with the role runs. */
 #ifndef ADMIN_SERVICE_H
 #define ADMIN_SERVICE_H
 

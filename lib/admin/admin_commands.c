@@ -1,8 +1,9 @@
 #include "admin/admin_commands.h"
 
 #define ACCOUNT_COLUMNS                                                                                                \
-    {"address", ADMIN_TEXT}, {"id", ADMIN_TEXT}, {"state", ADMIN_TEXT}, {"plan", ADMIN_TEXT}, {"home", ADMIN_TEXT},    \
-        {"services", ADMIN_TEXT}, {"quota_bytes", ADMIN_NUMBER}, {"quota_messages", ADMIN_NUMBER},                     \
+    {"address", ADMIN_TEXT}, {"id", ADMIN_TEXT}, {"state", ADMIN_TEXT}, {"since", ADMIN_TEXT}, {"plan", ADMIN_TEXT},   \
+        {"home", ADMIN_TEXT}, {"services", ADMIN_TEXT}, {"quota_bytes", ADMIN_NUMBER},                                 \
+        {"quota_messages", ADMIN_NUMBER},                                                                              \
     {                                                                                                                  \
         "shard", ADMIN_NUMBER                                                                                          \
     }
@@ -90,7 +91,8 @@ const struct admin_command admin_commands[] = {
      .columns = {ACCOUNT_COLUMNS}},
     {.name = "account list",
      .help = "the accounts, of one domain or of all",
-     .params = {{"domain", ADMIN_OPTIONAL, "only these"}},
+     .params = {{"domain", ADMIN_OPTIONAL, "only these"},
+                {"state", ADMIN_OPTION, "only creating, active, disabled or deleting ones"}},
      .columns = {ACCOUNT_COLUMNS}},
     {.name = "account show",
      .single = true,

@@ -19,6 +19,8 @@ struct mailstore {
     struct mailstore_transport *transport;
     uint8_t client_id[16];
     uint32_t timeout_ms;
+    void (*no_account)(void *ctx, uint64_t account);
+    void *no_account_ctx;
     uint64_t next_sequence;
     struct outstanding *outstanding; /* in order of sequence */
     /* Last entry time seen, by slot: a slot's accounts share a group, so one answer stamps the next request of all. */
@@ -43,6 +45,12 @@ void mailstore_free(struct mailstore **store)
     CQ_ASSERT(!(*store)->outstanding);
     free(*store);
     *store = NULL;
+}
+
+void mailstore_on_no_account(struct mailstore *store, void (*fn)(void *ctx, uint64_t account), void *ctx)
+{
+    store->no_account = fn;
+    store->no_account_ctx = ctx;
 }
 
 struct mailstore_transport *mailstore_transport_of(struct mailstore *store)
@@ -265,6 +273,8 @@ enum cq_rc mailstore_roundtrip(struct mailstore *store, struct mailstore_account
     rc = press_on(store, account, &attempt, rc, pool, reply_r, raw_r, err);
     if (command)
         DL_DELETE(store->outstanding, &mine);
+    if (rc == CQ_E_NO_ACCOUNT && store->no_account)
+        store->no_account(store->no_account_ctx, account->id);
     return rc;
 }
 

@@ -50,6 +50,10 @@ struct mailstore *mailstore_new(struct mailstore_transport *transport, const uin
                                 uint32_t timeout_ms);
 void mailstore_free(struct mailstore **store);
 
+/* Called whenever a shard answers CQ_E_NO_ACCOUNT, before the caller has the answer; must not suspend. For the alarm.
+ */
+void mailstore_on_no_account(struct mailstore *store, void (*fn)(void *ctx, uint64_t account), void *ctx);
+
 struct mailstore_account {
     uint64_t id;
     uint64_t modseq;      /* session token: the last one seen, 0 at first */

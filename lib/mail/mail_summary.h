@@ -14,7 +14,7 @@
 
 #define MAIL_SUMMARY_FORMAT 1           /* the record's layout: a newer one is CQ_E_VERSION */
 #define MAIL_RENDERER_VERSION 1         /* what the texts in it look like: an older one may be rendered again */
-#define MAIL_SUMMARY_MAX (512u << 10)   /* octets of a record */
+#define MAIL_SUMMARY_MAX (512u << 10)   /* octets of a record; apply takes as many (STATE_SUMMARY_MAX) */
 #define MAIL_PREVIEW_MAX_CHARACTERS 200 /* RFC 8970 */
 
 enum mail_summary_flag {

@@ -1,5 +1,8 @@
 /* APPEND and DELIVER. */
+#include "mail/mail_summary.h"
 #include "state/mail_private.h"
+
+_Static_assert(STATE_SUMMARY_MAX >= MAIL_SUMMARY_MAX, "no message is refused for the summary that a front-end made");
 
 /* One mailbox that receives messages. */
 struct target {

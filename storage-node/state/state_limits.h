@@ -15,7 +15,7 @@
     X(STATE_NAMES_BYTES_MAX, 4u << 20, "bytes", "All names of an account's mailboxes and subscriptions together",      \
       "CQ_E_LIMIT")                                                                                                    \
     X(STATE_NAME_DEPTH_MAX, 32, "levels", "Depth of a mailbox name", "CQ_E_INVALID")                                   \
-    X(STATE_SUMMARY_MAX, 256u << 10, "bytes", "Summary of a message", "CQ_E_TOO_BIG")                                  \
+    X(STATE_SUMMARY_MAX, 512u << 10, "bytes", "Summary of a message", "CQ_E_TOO_BIG")                                  \
     X(STATE_BODY_MAX, 256u << 20, "bytes", "Octets of a message", "CQ_E_TOO_BIG")                                      \
     X(STATE_STAGES_MAX, 16, "stages", "Bodies of an account that are being staged at a time", "CQ_E_OVERLOADED")       \
     X(STATE_STAGE_BYTES_MAX, 512u << 20, "bytes", "Staged octets of an account", "CQ_E_OVERLOADED")                    \

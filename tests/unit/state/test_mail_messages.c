@@ -162,7 +162,7 @@ static void an_entry_whose_chunks_do_not_match_its_command_is_refused(void **sta
     assert_int_equal(h_dead_chunks(s), 4);
 }
 
-static void an_inline_body_has_at_most_512_kibibytes_and_a_summary_256(void **state)
+static void an_inline_body_has_at_most_512_kibibytes_and_a_summary_too(void **state)
 {
     struct shard *s = *state;
     static uint8_t octets[ENTRY_CHUNK_MAX + 1];
@@ -477,7 +477,7 @@ int main(void)
         H_TEST(hostile_appends_are_refused),
         H_TEST(sizes_and_hashes_must_be_those_of_the_octets),
         H_TEST(an_entry_whose_chunks_do_not_match_its_command_is_refused),
-        H_TEST(an_inline_body_has_at_most_512_kibibytes_and_a_summary_256),
+        H_TEST(an_inline_body_has_at_most_512_kibibytes_and_a_summary_too),
         H_TEST(a_mailbox_has_at_most_256_keywords_in_any_case_once),
         H_TEST(a_keyword_that_no_message_gets_is_not_added),
         H_TEST(a_store_that_changes_nothing_takes_no_modseq),

@@ -143,6 +143,42 @@ static void read_run(struct apply_call *call, struct apply_group *group, struct 
 
 /* ---- Bodies ---- */
 
+static void log_body_failed(const struct shard_request *r, const struct cq_err *err)
+{
+    cq_log(CQ_ERROR, "body.read_failed", CQ_F_U64("group", r->base.group->record.group), CQ_F_ACCOUNT(r->account),
+           CQ_F_ERR(err));
+}
+
+/* What a replica that does not lead refuses, the leader may know better. */
+static enum cq_rc body_refusal(const struct shard_request *r, enum cq_rc rc)
+{
+    return r->local && rc != CQ_E_CORRUPT && rc != CQ_E_IO ? CQ_E_NOT_LEADER : rc;
+}
+
+/* On the apply thread again: was the message expunged and swept meanwhile, or has the store lost a chunk? */
+static void body_missing_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc)
+{
+    (void)group;
+    struct shard_request *r = cq_containerof(call, struct shard_request, base.call);
+    struct cq_err err = {0};
+    if (rc == CQ_OK) {
+        const struct machine_read read = {.method = r->method, .account = r->account, .message = r->message};
+        rc = mail_machine_body_missing(machine, &read, &err);
+    }
+    if (rc == CQ_E_CORRUPT || rc == CQ_E_IO)
+        log_body_failed(r, &err);
+    answer(r, body_refusal(r, rc), false, cq_buf_slice(&r->head), CQ_SLICE_NONE);
+}
+
+/* On the worker's loop, like every first step of a request: while it runs, the groups are open. */
+static void on_body_missing(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    struct shard_request *r = arg;
+    r->base.call.run = body_missing_run;
+    apply_call(r->base.group->apply, &r->base.call);
+}
+
 /* On a thread of the read pool. */
 static void body_read(void *arg)
 {
@@ -156,17 +192,14 @@ static void body_read(void *arg)
     }
     cq_buf_init(&raw, ANSWER_RAW_MAX);
     enum cq_rc rc = body_pieces_read(node->dir.store, r->pieces, r->piece_count, &raw, &err);
-    if (rc != CQ_OK)
-        cq_log(CQ_ERROR, "body.read_failed", CQ_F_U64("group", r->base.group->record.group), CQ_F_ACCOUNT(r->account),
-               CQ_F_ERR(&err));
-    answer(r, rc, false, cq_buf_slice(&r->head), rc == CQ_OK ? cq_buf_slice(&raw) : CQ_SLICE_NONE);
+    if (rc == CQ_E_NOT_FOUND) {
+        io_loop_post(worker_loop(r->worker), on_body_missing, r);
+    } else {
+        if (rc != CQ_OK)
+            log_body_failed(r, &err);
+        answer(r, rc, false, cq_buf_slice(&r->head), rc == CQ_OK ? cq_buf_slice(&raw) : CQ_SLICE_NONE);
+    }
     cq_buf_fini(&raw);
-}
-
-/* What a replica that does not lead refuses, the leader may know better. */
-static enum cq_rc body_refusal(const struct shard_request *r, enum cq_rc rc)
-{
-    return r->local && rc != CQ_E_CORRUPT && rc != CQ_E_IO ? CQ_E_NOT_LEADER : rc;
 }
 
 static void body_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc)

@@ -47,10 +47,14 @@ enum cq_rc mail_machine_body(struct machine *machine, const struct machine_read 
                              struct cq_buf *answer, struct body_piece **pieces_r, size_t *count_r, struct cq_err *err);
 
 /* Appends the pieces' octets to out; each chunk's length and hash are verified. Touches only the store: any thread.
- * CQ_E_CORRUPT, CQ_E_IO, CQ_E_LIMIT, CQ_E_NOT_FOUND: a chunk is not there, because the message was expunged since
- * mail_machine_body(); if that still names the chunk, the store has lost it. */
+ * CQ_E_CORRUPT, CQ_E_IO, CQ_E_LIMIT, CQ_E_NOT_FOUND: a chunk is not there; mail_machine_body_missing() tells why. */
 enum cq_rc body_pieces_read(struct store *store, const struct body_piece *pieces, size_t count, struct cq_buf *out,
                             struct cq_err *err);
+
+/* Why body_pieces_read() did not find a chunk that mail_machine_body() had named for the same read: CQ_E_NOT_FOUND
+ * (expunged and swept since then; or what mail_machine_body says now), CQ_E_CORRUPT (a live message still names it: the
+ * store has lost it). Never CQ_OK. */
+enum cq_rc mail_machine_body_missing(struct machine *machine, const struct machine_read *read, struct cq_err *err);
 
 /* Dead bodies: marks in STORE_LOCAL, one per chunk that no manifest names any more, ordered by the index of the entry
  * that carried the chunk. Whoever trims the log removes chunk and mark once its own log begins after that index. */

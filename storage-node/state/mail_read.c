@@ -76,3 +76,16 @@ enum cq_rc mail_machine_body(struct machine *machine, const struct machine_read 
     put_answer(&v, reply, answer);
     return rc;
 }
+
+enum cq_rc mail_machine_body_missing(struct machine *machine, const struct machine_read *read, struct cq_err *err)
+{
+    struct cq_pool *pool = cq_pool_new(16u << 10);
+    struct cq_buf answer;
+    struct body_piece *pieces;
+    size_t count;
+    cq_buf_init(&answer, 4u << 20);
+    enum cq_rc rc = mail_machine_body(machine, read, pool, &answer, &pieces, &count, err);
+    cq_buf_fini(&answer);
+    cq_pool_free(&pool);
+    return rc == CQ_OK ? CQ_FAIL(err, CQ_E_CORRUPT, "a chunk of a live message is not there") : rc;
+}

@@ -180,6 +180,8 @@ static enum cq_rc run_read(struct group *group, const struct mailstore_call *cal
         rc = mail_machine_body(group->machine, &read, pool, &answer, &pieces, &count, err);
         if (rc == CQ_OK)
             rc = body_pieces_read(group->store, pieces, count, &raw, err);
+        if (rc == CQ_E_NOT_FOUND)
+            rc = mail_machine_body_missing(group->machine, &read, err);
     } else {
         rc = group->machine->ops->read(group->machine, &read, pool, &answer, &raw, err);
     }

@@ -23,6 +23,7 @@ struct replica {
     unsigned taken_count;
 };
 struct shard {
+    void (*before_chunks)(struct shard *shard);
     unsigned replica_count;
     struct replica *replicas;
     struct logged *log; /* log[i]: index i + 1 */
@@ -364,14 +365,27 @@ enum cq_rc shard_read_body(struct shard *shard, unsigned replica, uint64_t accou
     wire.offset = offset;
     wire.length = length;
     struct machine_read read = make_read(shard, CHASQUI__MAIL__METHOD__READ_BODY, account, &wire.base);
+    struct machine *machine = shard->replicas[replica].machine;
+    struct cq_pool *pool = cq_pool_new(1024); /* the shard's does not outlive what runs before the chunks */
     struct body_piece *pieces;
     size_t count;
-    enum cq_rc rc = mail_machine_body(shard->replicas[replica].machine, &read, shard->pool, &shard->answer, &pieces,
-                                      &count, &shard->err);
+    read.message = cq_pool_slice(pool, read.message);
+    enum cq_rc rc = mail_machine_body(machine, &read, pool, &shard->answer, &pieces, &count, &shard->err);
+    if (shard->before_chunks)
+        shard->before_chunks(shard);
+    shard->before_chunks = NULL;
     if (rc == CQ_OK)
         rc = body_pieces_read(shard->replicas[replica].store, pieces, count, &shard->raw, &shard->err);
+    if (rc == CQ_E_NOT_FOUND)
+        rc = mail_machine_body_missing(machine, &read, &shard->err);
     *octets_r = cq_buf_slice(&shard->raw);
+    cq_pool_free(&pool);
     return rc;
+}
+
+void shard_before_chunks(struct shard *shard, void (*between)(struct shard *shard))
+{
+    shard->before_chunks = between;
 }
 
 /* ---- golden logs ---- */

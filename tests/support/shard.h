@@ -49,6 +49,8 @@ enum cq_rc shard_read(struct shard *shard, unsigned replica, uint32_t method, ui
 enum cq_rc shard_read_body(struct shard *shard, unsigned replica, uint64_t account, uint64_t email, uint64_t offset,
                            uint32_t length, struct cq_slice *octets_r);
 
+/* In the next shard_read_body only: when the machine has named the chunks and none of them is read yet. */
+void shard_before_chunks(struct shard *shard, void (*between)(struct shard *shard));
 struct cq_pool *shard_pool(struct shard *shard); /* cleared by each call of shard_run and shard_read */
 struct machine *shard_machine(struct shard *shard, unsigned replica);
 struct store *shard_store(struct shard *shard, unsigned replica);

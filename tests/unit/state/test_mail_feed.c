@@ -225,8 +225,38 @@ static void a_corrupt_or_missing_chunk_is_never_served(void **state)
     store_batch_delete(batch, STORE_CHUNK, cq_slice_of(key, sizeof key));
     assert_int_equal(store_write(shard_store(s, 0), batch, true, NULL), CQ_OK);
     store_batch_free(&batch);
-    assert_int_equal(shard_read_body(s, 0, ANA, 1, 0, 1, &octets), CQ_E_NOT_FOUND);
+    assert_int_equal(shard_read_body(s, 0, ANA, 1, 0, 1, &octets), CQ_E_CORRUPT); /* its message lives */
     assert_int_equal(shard_machine(s, 0)->ops->health(shard_machine(s, 0)), CQ_OK);
+    assert_int_equal(h_flag(s, INBOX, 1, 1, 1, 8), CQ_OK);
+    assert_int_equal(h_expunge(s, INBOX), CQ_OK);
+    assert_int_equal(shard_read_body(s, 0, ANA, 1, 0, 1, &octets), CQ_E_NOT_FOUND);
+}
+
+/* The only message goes, and its chunk at once. */
+static void expunge_and_sweep(struct shard *s)
+{
+    uint8_t from[CHUNK_KEY_SIZE] = {0}, to[CHUNK_KEY_SIZE];
+    memset(to, 0xff, sizeof to);
+    assert_int_equal(h_flag(s, INBOX, 1, 1, 1, 8), CQ_OK);
+    assert_int_equal(h_expunge(s, INBOX), CQ_OK);
+    struct store_iter *iter = store_iter_new(shard_store(s, 0), NULL, STORE_CHUNK, cq_slice_of(from, sizeof from),
+                                             cq_slice_of(to, sizeof to));
+    assert_int_equal(store_iter_next(iter), CQ_OK);
+    struct store_batch *batch = store_batch_new(shard_store(s, 0));
+    store_batch_delete(batch, STORE_CHUNK, store_iter_key(iter));
+    store_iter_free(&iter);
+    assert_int_equal(store_write(shard_store(s, 0), batch, true, NULL), CQ_OK);
+    store_batch_free(&batch);
+}
+
+static void a_body_that_is_swept_while_it_is_read_is_not_found(void **state)
+{
+    struct shard *s = *state;
+    struct cq_slice octets;
+    assert_int_equal(h_append(s, INBOX, (struct h_message){.text = "going"}), CQ_OK);
+    shard_before_chunks(s, expunge_and_sweep);
+    assert_int_equal(shard_read_body(s, 0, ANA, 1, 0, 5, &octets), CQ_E_NOT_FOUND);
+    assert_int_equal(octets.len, 0);
 }
 
 int main(void)
@@ -240,6 +270,7 @@ int main(void)
         cmocka_unit_test(a_corrupt_record_breaks_the_machine_and_nothing_else),
         cmocka_unit_test(a_flipped_bit_is_found_in_every_record),
         H_TEST(a_corrupt_or_missing_chunk_is_never_served),
+        H_TEST(a_body_that_is_swept_while_it_is_read_is_not_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,12 +8,37 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
+import story_input
 import story_kills
 import story_others
+import story_sessions
+import story_stages
+import story_tls
 from cluster import Cluster, Tally
 
 
 class StoryCluster(Cluster):
+    """The cluster of the quick start, told to log all, to read its TLS files often and to listen for balancers too."""
+
+    def __init__(self, build_dir):
+        super().__init__(build_dir)
+        base = self.port("imaps", 0) - 993
+        self.listed_port, self.unlisted_port = base + 994, base + 996
+        mounted = story_tls.mount_secret(self)
+
+        def change(name, text):
+            text += "log: {level: debug}\n"
+            if not name.startswith("frontend"):
+                return text
+            text = text.replace("tls: {ca:", "tls: {reload_interval: 1s, ca:")
+            if name == "frontend-2":
+                return text.replace(f"{self.dir}/certs/public.", f"{mounted}/public.")
+            return text.replace("listeners:\n", "listeners:\n" + "".join(
+                f'  - {{protocol: imap, listen: "127.0.0.1:{port}", tls: true, proxy_from: [{network}]}}\n'
+                for port, network in ((self.listed_port, "127.0.0.0/8"), (self.unlisted_port, "192.0.2.0/24"))))
+        self.change_settings(change)
+        self.wait_ready()
+
     def wait_ready(self, seconds=90):
         end = time.monotonic() + seconds
         for name, process in self.processes.items():
@@ -66,7 +91,9 @@ def main():
     parser.add_argument("--keep", action="store_true", help="keep the cluster's folder")
     options = parser.parse_args()
 
-    stories = {"kills": story_kills.story, **story_others.STORIES}
+    # "stages" moves the nodes' clocks, "secrets" reads the logs of all before.
+    stories = {**story_sessions.STORIES, **story_tls.STORIES, **story_input.STORIES, "kills": story_kills.story,
+               **story_others.STORIES, **story_stages.STORIES, "secrets": story_sessions.secrets}
     unknown = set(options.only or []) - set(stories)
     if unknown:
         parser.error(f"no story {', '.join(unknown)}; there are {', '.join(stories)}")

@@ -3,12 +3,14 @@ processes killed, paused and started again by name. Everything is ended by pid a
 
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -19,11 +21,12 @@ class Cluster:
         self.dir = tempfile.mkdtemp(prefix="chasqui-test.")
         self.quickstart("--base-port", "auto", timeout=180)
         self.refresh()
+        self.secrets = [account["password"] for account in self.status["accounts"]]
 
-    def quickstart(self, *args, timeout=60):
+    def quickstart(self, *args, timeout=60, environment=None):
         command = [os.path.join(TOP, "deploy/quickstart"), "--dir", self.dir, "--build-dir", self.build_dir, *args]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True, timeout=timeout)
+                              text=True, timeout=timeout, env={**os.environ, **(environment or {})})
         if done.returncode != 0:
             self.show_logs()
             raise RuntimeError(f"{' '.join(args)}: {done.stderr[-2000:]}")
@@ -50,8 +53,29 @@ class Cluster:
             time.sleep(0.01)
         raise RuntimeError(f"{name} survived kill -9")
 
-    def start(self, name):
-        self.quickstart("--start", name)
+    def start(self, name, environment=None):
+        self.quickstart("--start", name, environment=environment)
+
+    def settings_of(self, name):
+        return os.path.join(self.dir, "conf", name + ".yaml")
+
+    def change_settings(self, change, environment=lambda name: {}):
+        """change(name, text of its settings) gives the new text. Restarts all processes, in environment(name)."""
+        self.quickstart("--stop", timeout=120)
+        for name in self.processes:
+            with open(self.settings_of(name)) as f:
+                text = change(name, f.read())
+            with open(self.settings_of(name), "w") as f:
+                f.write(text)
+        for name in self.processes:
+            self.start(name, environment(name))
+
+    def metric(self, name, metric, label=""):
+        """The sum of a process's series of this metric whose labels contain `label`."""
+        with urllib.request.urlopen(f"http://{self.processes[name]['admin']}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines
+                   if re.match(re.escape(metric) + r"[ {]", line) and label in line)
 
     def port(self, protocol, front_end):
         """The port of `protocol` at front-end 0 or 1."""
@@ -72,6 +96,7 @@ class Cluster:
         return json.loads(self.ctl("-o", "json", *args))
 
     def add_account(self, address, password):
+        self.secrets.append(password)
         self.ctl("account", "add", address, "--password-stdin", stdin=password + "\n")
 
     def show_logs(self, lines=30):

@@ -1,0 +1,65 @@
+"""What a client that broke off in the middle of a large message has left in the shard goes away by itself."""
+
+import os
+import time
+
+from story_others import LARGE, retry, session
+from wire import Wire
+
+SENT = 24 * 1024 * 1024
+PIECE = 512 * 1024
+AGE_SECONDS = 3600  # STATE_STAGE_AGE_US
+WAIT_SECONDS = 90
+
+
+def removed(cluster):
+    """Chunks that each node has removed from its store since it started."""
+    return [int(cluster.metric(name, "chasqui_storage_chunks_removed_total")) for name in cluster.names("storage-node")]
+
+
+def later(cluster):
+    """All storage nodes start again, an hour later, and trim their logs early: bodies stay as long as the log has them."""
+    def change(name, text):
+        return text + "raft: {trim_entries: 16}\n" if name.startswith("storage") else text
+    shift = {"LD_PRELOAD": os.path.join(cluster.build_dir, "tests/wall_shift.so"),
+             "CHASQUI_TEST_WALL_SHIFT_S": str(AGE_SECONDS + 60)}
+    cluster.change_settings(change, lambda name: shift if name.startswith("storage") else {})
+    cluster.wait_ready()
+
+
+def abandoned_stages(cluster, tally, options):
+    """stages: 24 of 50 MiB were sent when the client went; an hour later their bytes have gone from every replica"""
+    address, password = "stages@example.test", "stages-secret"
+    cluster.add_account(address, password)
+    with Wire(cluster.port("imaps", 0), cluster.tls(), timeout=60) as wire:
+        wire.talk(r"<\* OK", f"a LOGIN {address} {password}", "<a OK", f"b APPEND INBOX {{{LARGE}}}", r"<\+")
+        wire.send((b"x" * 78 + b"\r\n") * (SENT // 80))
+        # All of it is in the shard when the front-end has taken it: it reads on only then.
+    time.sleep(1)
+    later(cluster)
+    began = time.monotonic()
+
+    def other_entries():
+        imap = session(cluster, address, password)
+        if b"MESSAGES 0" in imap.command('STATUS "INBOX" (MESSAGES)')[0][0][0]:
+            imap.command('APPEND "INBOX"', literal=b"Subject: other\r\n\r\nbody\r\n")
+        imap.command('SELECT "INBOX"')
+        for number in range(100):
+            imap.command(f"STORE 1 {'+-'[number % 2]}FLAGS.SILENT (\\Flagged)")
+        imap.close()
+    retry(other_entries)
+    want = SENT // PIECE - 4  # what was on the way may not have arrived
+    while min(removed(cluster)) < want and time.monotonic() < began + WAIT_SECONDS:
+        time.sleep(0.5)
+        if time.monotonic() > began + 5:
+            retry(other_entries)
+    got = removed(cluster)
+    tally.check("the bytes of an abandoned APPEND have gone from every replica", min(got) >= want, f"{got} of {want} chunks")
+    print(f"  {got} chunks in {time.monotonic() - began:.0f} s")
+    imap = session(cluster, address, password)
+    untagged, _ = imap.command('STATUS "INBOX" (MESSAGES)')
+    imap.close()
+    tally.check("and nothing else has", b"MESSAGES 1" in untagged[0][0], str(untagged))
+
+
+STORIES = {"stages": abandoned_stages}

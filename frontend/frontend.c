@@ -167,6 +167,13 @@ static void spread_farewells(struct frontend *f)
     }
 }
 
+static void end_fiber(struct io_fiber_ref fiber)
+{
+    io_fiber_cancel(fiber);
+    while (io_fiber_alive(fiber))
+        io_fiber_sleep(10);
+}
+
 static void drain(void *arg)
 {
     struct frontend *f = arg;
@@ -177,9 +184,8 @@ static void drain(void *arg)
     cq_log(CQ_INFO, "frontend.stopped", CQ_F_U64("sessions_cut_off", late));
     if (late && until_gone(f, cut_off, DRAIN_CUT_MS))
         _exit(0); /* a handler waits for a shard; nothing here is worth waiting for it */
-    io_fiber_cancel(f->reconciling);
-    while (io_fiber_alive(f->reconciling))
-        io_fiber_sleep(10);
+    end_fiber(f->reconciling);
+    end_fiber(f->revoking);
     io_loop_stop(f->control->front.loop);
 }
 

@@ -35,9 +35,8 @@ struct frontend {
     struct admin_service admin;
     struct rpc_server *admin_rpc;
     struct admin_reconciler *reconciler; /* NULL without the role admin */
-    struct io_fiber_ref reconciling;
+    struct io_fiber_ref reconciling, revoking;
     atomic_uint missing_questions; /* frontend_missing.c */
-    struct directory_watch watch;
     struct io_signal *signals[2];
     bool stopping;
 };

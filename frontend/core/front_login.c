@@ -43,6 +43,21 @@ static enum cq_rc attempt(struct front_session *session, const struct auth_login
     return rc;
 }
 
+/* The row was read before the hash was computed, and the session is on the list only now: what changed in between is
+ * seen here, what changes from now on is found by front_revoke.c. */
+static enum cq_rc look_again(const struct front_session *session, const struct auth_identity *identity,
+                             struct cq_pool *pool, struct cq_err *err)
+{
+    const struct front_worker *worker = session->worker;
+    struct dir_account now;
+    enum cq_rc rc = directory_account(worker->directory, session->account, pool, &now, err);
+    if (rc == CQ_E_NOT_FOUND)
+        return CQ_FAIL(err, CQ_E_DENIED, "the account was removed meanwhile");
+    if (rc != CQ_OK || now.version == identity->account.version)
+        return rc;
+    return auth_session_check(worker->auth, session->account, session->credential, session->service, err);
+}
+
 enum cq_rc front_login(struct front_session *session, enum dir_service service, const char *mechanism,
                        struct cq_slice login, struct cq_slice password, struct cq_err *err)
 {
@@ -50,8 +65,14 @@ enum cq_rc front_login(struct front_session *session, enum dir_service service, 
     const struct auth_login what = {.service = service, .login = login, .password = password};
     struct auth_identity identity = {.reason = AUTH_BACKEND};
     enum cq_rc rc = attempt(session, &what, pool, &identity, err);
-    if (rc == CQ_OK)
+    if (rc == CQ_OK) {
         front_session_identify(session, &identity, service);
+        rc = look_again(session, &identity, pool, err);
+        if (rc != CQ_OK) {
+            identity.reason = rc == CQ_E_DENIED ? AUTH_ACCOUNT_STATE : AUTH_BACKEND;
+            front_session_forget(session);
+        }
+    }
     cq_log(CQ_INFO, rc == CQ_OK ? "auth.succeeded" : "auth.failed", CQ_F_STR("session", session->id),
            CQ_F_STR("protocol", front_protocol_name(session->protocol)), CQ_F_STR("mechanism", mechanism),
            CQ_F_STR("remote_ip", session->peer), CQ_F_SLICE("login", login), CQ_F_ACCOUNT(session->account),

@@ -66,6 +66,16 @@ void front_session_identify(struct front_session *session, const struct auth_ide
     snprintf(session->address, sizeof session->address, "%.*s", CQ_SLICE_ARG(identity->account.address));
 }
 
+void front_session_forget(struct front_session *session)
+{
+    struct quota_client *quota = session->worker->quota;
+    if (quota && session->counted)
+        quota_session_end(quota, session->account);
+    session->counted = false;
+    session->account = session->credential = 0;
+    session->address[0] = '\0';
+}
+
 size_t front_sessions_end(struct front_worker *worker, bool (*match)(const struct front_session *, void *), void *arg,
                           enum front_end why)
 {
@@ -74,8 +84,24 @@ size_t front_sessions_end(struct front_worker *worker, bool (*match)(const struc
         struct front_session *session = cq_list_entry(node, struct front_session, link);
         if (!match(session, arg))
             continue;
+        if (why != FRONT_END_DRAIN && !session->ended_us)
+            session->ended_us = cq_time_mono_us();
         session->end(session, why);
         ended++;
     }
     return ended;
+}
+
+size_t front_sessions_cut(struct front_worker *worker, uint64_t after_us)
+{
+    uint64_t now_us = cq_time_mono_us();
+    size_t cut = 0;
+    cq_list_each_safe (&worker->sessions, node) {
+        struct front_session *session = cq_list_entry(node, struct front_session, link);
+        if (!session->ended_us || now_us - session->ended_us < after_us)
+            continue;
+        io_conn_abort(session->conn, CQ_E_CANCELLED, "thrown out, and did not go");
+        cut++;
+    }
+    return cut;
 }

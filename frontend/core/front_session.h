@@ -46,6 +46,8 @@ struct front_session {
     uint64_t account, credential; /* 0 before login */
     enum dir_service service;     /* what it logged in for */
     bool counted;                 /* among the account's sessions */
+    uint64_t ended_us;            /* monotonic: when it was thrown out and has not gone yet; 0: it was not */
+    uint64_t looked_at;           /* front_revoke.c */
     char address[DIR_ADDRESS_MAX + 1];
 };
 
@@ -56,13 +58,18 @@ void front_session_init(struct front_session *session, struct front_worker *work
 /* Takes it off the list and out of the counts. */
 void front_session_fini(struct front_session *session);
 
-/* After a successful login. */
+/* After a successful login; forget: the login is undone, and not counted any more. */
 void front_session_identify(struct front_session *session, const struct auth_identity *identity,
                             enum dir_service service);
+
+void front_session_forget(struct front_session *session);
 
 /* Ends all sessions of the worker for which `match` says so; returns how many. */
 size_t front_sessions_end(struct front_worker *worker, bool (*match)(const struct front_session *, void *), void *arg,
                           enum front_end why);
+
+/* Cuts off those that were thrown out (not: drained) at least so long ago and are still here. */
+size_t front_sessions_cut(struct front_worker *worker, uint64_t after_us);
 
 /* A ULID (48 bits of milliseconds, 80 random bits, Crockford's base 32): session and message ids. */
 void front_ulid(char out[static FRONT_SESSION_ID_SIZE]);

@@ -126,14 +126,49 @@ static enum cq_rc mark_decode(struct cq_slice in, struct db_mark *mark, struct c
     return CQ_OK;
 }
 
-static enum cq_rc mark_read(struct state_db *db, struct cq_err *err)
+static void mark_key(uint32_t group, uint32_t generation, uint8_t key_r[static DB_MARK_KEY_SIZE])
 {
-    cq_buf_reset(&db->fetched, SIZE_MAX);
-    enum cq_rc rc =
-        store_get(db->store, NULL, STORE_LOCAL, cq_slice_of(db->mark_key, sizeof db->mark_key), &db->fetched, err);
-    if (rc == CQ_E_NOT_FOUND)
-        return CQ_OK;
-    return rc == CQ_OK ? mark_decode(cq_buf_slice(&db->fetched), &db->mark, err) : rc;
+    key_r[0] = 'a';
+    cq_put_be32(key_r + 1, group);
+    cq_put_be32(key_r + 5, generation);
+}
+
+enum cq_rc db_mark_read(struct store *store, struct store_snapshot *snapshot, uint32_t group, uint32_t generation,
+                        struct db_mark *mark_r, struct cq_err *err)
+{
+    uint8_t key[DB_MARK_KEY_SIZE];
+    struct cq_buf value;
+    mark_key(group, generation, key);
+    *mark_r = (struct db_mark){0};
+    cq_buf_init(&value, 256);
+    enum cq_rc rc = store_get(store, snapshot, STORE_LOCAL, cq_slice_of(key, sizeof key), &value, err);
+    if (rc == CQ_E_LIMIT)
+        rc = CQ_FAIL(err, CQ_E_CORRUPT, "mark of the applied state is damaged");
+    if (rc == CQ_OK)
+        rc = mark_decode(cq_buf_slice(&value), mark_r, err);
+    cq_buf_fini(&value);
+    return rc == CQ_E_NOT_FOUND ? CQ_OK : rc;
+}
+
+void db_mark_put(struct store_batch *batch, uint32_t group, uint32_t generation, const struct db_mark *mark)
+{
+    uint8_t key[DB_MARK_KEY_SIZE], value[MARK_SIZE];
+    mark_key(group, generation, key);
+    mark_encode(mark, value);
+    store_batch_put(batch, STORE_LOCAL, cq_slice_of(key, sizeof key), cq_slice_of(value, sizeof value));
+}
+
+void db_generation_delete(struct store_batch *batch, uint32_t group, uint32_t generation)
+{
+    uint8_t key[DB_MARK_KEY_SIZE];
+    struct state_keyspace space;
+    struct state_key from = {.len = 0}, to;
+    state_keyspace_init(&space, group, generation);
+    key_bytes(&from, space.prefix, sizeof space.prefix);
+    key_after_prefix(&from, &to);
+    mark_key(group, generation, key);
+    store_batch_delete_range(batch, STORE_STATE, key_slice(&from), key_slice(&to));
+    store_batch_delete(batch, STORE_LOCAL, cq_slice_of(key, sizeof key));
 }
 
 /* ---- opening ---- */
@@ -143,12 +178,11 @@ enum cq_rc db_open(const struct machine_config *config, struct state_db **db_r, 
     struct state_db *db = cq_new(struct state_db);
     db->store = config->store;
     state_keyspace_init(&db->space, config->group, config->generation);
-    db->mark_key[0] = 'a';
-    memcpy(db->mark_key + 1, db->space.prefix, STATE_KEY_PREFIX);
+    mark_key(config->group, config->generation, db->mark_key);
     cq_list_init(&db->layers);
     cq_buf_init(&db->fetched, DB_VALUE_MAX);
     db->open = effects_new(db);
-    enum cq_rc rc = mark_read(db, err);
+    enum cq_rc rc = db_mark_read(config->store, NULL, config->group, config->generation, &db->mark, err);
     if (rc != CQ_OK)
         db_close(&db);
     *db_r = db;
@@ -193,7 +227,7 @@ enum cq_rc db_break(struct state_db *db, enum cq_rc rc)
 /* ---- reading ---- */
 
 /* Checks the trailer and cuts it off. */
-static enum cq_rc value_check(struct cq_slice key, struct cq_slice *value, struct cq_hash128 *hash_r)
+enum cq_rc db_stored_value(struct cq_slice key, struct cq_slice *value, struct cq_hash128 *hash_r)
 {
     if (value->len < DB_TRAILER)
         return CQ_E_CORRUPT;
@@ -243,7 +277,7 @@ static enum cq_rc store_find(struct state_db *db, struct cq_slice key, struct cq
     enum cq_rc rc = store_get(db->store, NULL, STORE_STATE, key, &db->fetched, NULL);
     *value_r = cq_buf_slice(&db->fetched);
     if (rc == CQ_OK)
-        rc = value_check(key, value_r, hash_r);
+        rc = db_stored_value(key, value_r, hash_r);
     if (rc == CQ_OK || rc == CQ_E_NOT_FOUND) {
         memo_add(db, key, rc == CQ_OK, rc == CQ_OK ? *hash_r : (struct cq_hash128){0, 0});
         return rc;
@@ -610,7 +644,7 @@ static enum cq_rc merge_step(struct db_iter *iter, bool *given_r)
         iter->key = store_iter_key(iter->store_iter);
         iter->value = store_iter_value(iter->store_iter);
         *given_r = true;
-        return value_check(iter->key, &iter->value, &hash);
+        return db_stored_value(iter->key, &iter->value, &hash);
     }
     const struct layer_node *node = least->node;
     iter->key = node->key;

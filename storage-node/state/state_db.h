@@ -84,4 +84,13 @@ static inline struct cq_hash128 hash128_sub(struct cq_hash128 a, struct cq_hash1
 /* The record of STORE_LOCAL that holds the mark: 'a', group u32, generation u32. */
 #define DB_MARK_KEY_SIZE 9
 
+/* For re-seeding: the mark of a generation that nobody has open. All zero when there is none. */
+enum cq_rc db_mark_read(struct store *store, struct store_snapshot *snapshot, uint32_t group, uint32_t generation,
+                        struct db_mark *mark_r, struct cq_err *err);
+void db_mark_put(struct store_batch *batch, uint32_t group, uint32_t generation, const struct db_mark *mark);
+/* The generation's records and its mark, as one range each. */
+void db_generation_delete(struct store_batch *batch, uint32_t group, uint32_t generation);
+/* A stored value: checks the trailer, cuts it off and says what the digest counts. CQ_E_CORRUPT. */
+enum cq_rc db_stored_value(struct cq_slice key, struct cq_slice *value, struct cq_hash128 *hash_r);
+
 #endif

@@ -831,7 +831,8 @@ static void an_idle_server_is_drained_at_once(void *arg)
 {
     (void)arg;
     struct fx_server *server = fx_server_new(methods, METHODS, NULL, NULL, NULL);
-    bool done = false;
+    static bool done;
+    done = false;
     rpc_server_drain(server->server, drained, &done);
     assert_false(done);
     until(done);

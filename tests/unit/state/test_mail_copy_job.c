@@ -355,7 +355,7 @@ static void help(struct fixture *f, enum helper helper)
 
 static void a_crash_after_each_piece_of_a_move_loses_and_repeats_nothing(void **state)
 {
-    for (int helper = BY_ITSELF; helper <= BY_RECLAIM; helper++) {
+    for (enum helper helper = BY_ITSELF; helper <= BY_RECLAIM; helper++) {
         struct fixture *f = *state;
         uint64_t modseq = h_account(f->s)->modseq;
         assert_int_equal(transfer_all(f, M(MOVE), f->to, 5).rc, CQ_E_AGAIN);

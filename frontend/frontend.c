@@ -257,11 +257,22 @@ static bool loops_turn(void *ctx, char text[static ADMIN_TEXT_MAX])
     return worst < f->config->admin.heartbeat_max_us;
 }
 
+/* Never a reason not to be ready: known accounts are served while it is down. */
+static bool tell_directory(void *ctx, char text[static ADMIN_TEXT_MAX])
+{
+    struct frontend *f = ctx;
+    char trouble[DIRECTORY_TROUBLE_SIZE];
+    directory_trouble(f->directory, trouble);
+    snprintf(text, ADMIN_TEXT_MAX, "%.*s", ADMIN_TEXT_MAX - 1, trouble[0] ? trouble : "the last call was answered");
+    return true;
+}
+
 static enum cq_rc open_admin(struct frontend *f, struct cq_err *err)
 {
     f->admin_http = admin_http_new(&f->config->admin);
     f->ready = admin_check_add(f->admin_http, "shards", ADMIN_READY | ADMIN_STARTUP);
     admin_check_add_fn(f->admin_http, "loops", ADMIN_LIVE | ADMIN_READY, loops_turn, f);
+    admin_check_add_fn(f->admin_http, "directory", ADMIN_READY, tell_directory, f);
     admin_http_on_drain(f->admin_http, on_drain, f);
     enum cq_rc rc = admin_http_start(f->admin_http, err);
     if (rc != CQ_OK || !f->config->frontend.admin_listen[0])

@@ -18,6 +18,9 @@ static const struct {
     const char *command;
     admin_handler *run;
 } handlers[] = {
+    {"db status", admin_db_status},
+    {"db migrate", admin_db_migrate},
+    {"db check", admin_db_check},
     {"domain add", admin_domain_add},
     {"domain list", admin_domain_list},
     {"domain set", admin_domain_set},

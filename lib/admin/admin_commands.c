@@ -8,6 +8,14 @@
         "shard", ADMIN_NUMBER                                                                                          \
     }
 
+#define DB_COLUMNS                                                                                                     \
+    {                                                                                                                  \
+        {"backend", ADMIN_TEXT}, {"server", ADMIN_TEXT}, {"state", ADMIN_TEXT}, {"version", ADMIN_NUMBER},             \
+        {                                                                                                              \
+            "newest", ADMIN_NUMBER                                                                                     \
+        }                                                                                                              \
+    }
+
 const struct admin_command admin_commands[] = {
     {.name = "cluster init",
      .target = ADMIN_TARGET_STORAGE,
@@ -59,6 +67,18 @@ const struct admin_command admin_commands[] = {
                  {"last", ADMIN_NUMBER},
                  {"applied", ADMIN_NUMBER},
                  {"digest", ADMIN_TEXT}}},
+    {.name = "db status",
+     .single = true,
+     .help = "the directory's database and the version of its schema",
+     .columns = DB_COLUMNS},
+    {.name = "db migrate",
+     .single = true,
+     .help = "bring its schema up to date; safe to repeat, one process at a time",
+     .columns = DB_COLUMNS},
+    {.name = "db check",
+     .single = true,
+     .help = "is everything there that we read and call, and are we allowed to?",
+     .columns = DB_COLUMNS},
     {.name = "domain add",
      .single = true,
      .help = "a domain whose mail is ours",

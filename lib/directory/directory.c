@@ -1,5 +1,6 @@
 #include "directory/directory.h"
 
+#include "directory/dir_pg.h"
 #include "directory/dir_resolve.h"
 #include "directory/directory_backend.h"
 
@@ -12,7 +13,9 @@
 #include "base/cq_time.h"
 #include "io/io_pool.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define LIST_MAX 1000
@@ -24,11 +27,29 @@ struct directory {
     struct dir_backend *backend;
     struct io_pool *threads; /* NULL: calls run where they are made */
     atomic_bool healthy;
+    pthread_mutex_t lock; /* guards trouble */
+    char trouble[DIRECTORY_TROUBLE_SIZE];
 };
 
 /* ---- Settings and metrics ---- */
 
+static const char *const backends[] = {[DIRECTORY_SQLITE] = "sqlite", [DIRECTORY_POSTGRESQL] = "postgresql", NULL};
+
 static const struct cq_setting setting_rows[] = {
+    CQ_SET_CHOICE(
+        struct directory_config, backend, "directory.backend", "sqlite", backends,
+        "Where domains, accounts and credentials are: one file, or a PostgreSQL server (docs/postgresql.md)."),
+    CQ_SET_STRING(struct directory_config, postgresql.dsn, "directory.postgresql.dsn", "",
+                  "libpq connection string: \"host=db1,db2 dbname=mail user=chasqui target_session_attrs=read-write "
+                  "sslmode=verify-full sslrootcert=...\"; PgBouncer in transaction mode may stand between."),
+    CQ_SET_STRING(struct directory_config, postgresql.admin_dsn, "directory.postgresql.admin_dsn", "",
+                  "For chasquictl db: straight to the server, as the owner of the schema; empty: the same."),
+    CQ_SET_PATH(struct directory_config, postgresql.password_file, "directory.postgresql.password_file", "",
+                "Its first line is the password; read again at each connect."),
+    CQ_SET_INT(struct directory_config, postgresql.connections, "directory.postgresql.connections", "2", 1, 64,
+               "connections", "Of each worker; many calls are in flight on each."),
+    CQ_SET_DURATION(struct directory_config, postgresql.timeout_us, "directory.postgresql.timeout", "3s", "100ms", "1m",
+                    "How long one call may take, connecting included; then the answer is \"try later\"."),
     CQ_SET_PATH(struct directory_config, sqlite_path, "directory.sqlite.path", "/var/lib/chasqui/directory.db",
                 "File of the embedded directory (SQLite): domains, accounts, credentials."),
     CQ_SET_INT(struct directory_config, threads, "directory.threads", "2", 0, 64, "threads",
@@ -96,11 +117,28 @@ static bool is_definite(enum cq_rc rc)
            rc == CQ_E_DENIED || rc == CQ_E_LIMIT || rc == CQ_E_STALE;
 }
 
-static void note_result(struct directory *directory, enum cq_rc rc, uint64_t start_us)
+static void note_trouble(struct directory *directory, const char *text)
+{
+    pthread_mutex_lock(&directory->lock);
+    snprintf(directory->trouble, sizeof directory->trouble, "%s", text);
+    pthread_mutex_unlock(&directory->lock);
+}
+
+void directory_trouble(struct directory *directory, char text_r[static DIRECTORY_TROUBLE_SIZE])
+{
+    pthread_mutex_lock(&directory->lock);
+    bool healthy = directory_healthy(directory);
+    snprintf(text_r, DIRECTORY_TROUBLE_SIZE, "%s", healthy ? "" : directory->trouble);
+    pthread_mutex_unlock(&directory->lock);
+}
+
+static void note_result(struct directory *directory, enum cq_rc rc, uint64_t start_us, const struct cq_err *err)
 {
     unsigned result = rc == CQ_OK ? RESULT_OK : is_definite(rc) ? RESULT_REFUSED : RESULT_FAILED;
     cq_metric_add(&directory_metrics, M_CALLS, 1, result);
     cq_metric_observe(&directory_metrics, M_DURATION, cq_time_mono_us() - start_us);
+    if (result == RESULT_FAILED)
+        note_trouble(directory, err ? err->text : cq_rc_text(rc));
     if (rc != CQ_E_CANCELLED && rc != CQ_E_OVERLOADED)
         atomic_store_explicit(&directory->healthy, result != RESULT_FAILED, memory_order_relaxed);
 }
@@ -109,6 +147,8 @@ static enum cq_rc run(struct directory *directory, call_fn *fn, struct call *cal
 {
     uint64_t start_us = cq_time_mono_us();
     enum cq_rc rc = CQ_OK;
+    struct cq_err own = {0}; /* for callers that want no text: /readyz?verbose does */
+    err = err ? err : &own;
     call->backend = directory->backend;
     call->err = err;
     call->fn = fn;
@@ -118,9 +158,9 @@ static enum cq_rc run(struct directory *directory, call_fn *fn, struct call *cal
         run_call(call);
     }
     rc = rc == CQ_OK ? call->rc : rc;
-    if (rc != CQ_OK && err && err->rc != rc) /* nobody said it in words */
+    if (rc != CQ_OK && err->rc != rc) /* nobody said it in words */
         cq_err_set(err, rc, "directory: %s", cq_rc_text(rc));
-    note_result(directory, rc, start_us);
+    note_result(directory, rc, start_us, err);
     return rc;
 }
 
@@ -131,14 +171,32 @@ struct directory *directory_new(struct dir_backend *backend, const struct direct
     struct directory *directory = cq_new(struct directory);
     directory->backend = backend;
     atomic_store(&directory->healthy, true);
+    pthread_mutex_init(&directory->lock, NULL);
     if (config->threads > 0)
         directory->threads = io_pool_new("directory", (size_t)config->threads, (size_t)config->queue_max);
     return directory;
 }
 
+static enum cq_rc open_pg(const struct directory_config *config, struct directory **directory_r, struct cq_err *err)
+{
+    struct directory_config on_fibers = *config;
+    struct dir_backend *backend;
+    if (!config->postgresql.dsn[0])
+        return CQ_FAIL(err, CQ_E_CONFIG, "directory.backend is postgresql: set directory.postgresql.dsn too");
+    enum cq_rc rc = dir_pg_open(&config->postgresql, &backend, err);
+    if (rc != CQ_OK)
+        return rc;
+    on_fibers.threads = 0; /* it never holds up a thread */
+    *directory_r = directory_new(backend, &on_fibers);
+    return CQ_OK;
+}
+
 enum cq_rc directory_open(const struct directory_config *config, struct directory **directory_r, struct cq_err *err)
 {
     struct dir_backend *backend;
+    *directory_r = NULL;
+    if (config->backend == DIRECTORY_POSTGRESQL)
+        return open_pg(config, directory_r, err);
     enum cq_rc rc = dir_sqlite_open(config->sqlite_path, config->busy_timeout_us, &backend, err);
     *directory_r = rc == CQ_OK ? directory_new(backend, config) : NULL;
     return rc;
@@ -150,6 +208,7 @@ void directory_close(struct directory **directory)
         return;
     io_pool_free(&(*directory)->threads);
     (*directory)->backend->ops->close((*directory)->backend);
+    pthread_mutex_destroy(&(*directory)->lock);
     free(*directory);
     *directory = NULL;
 }
@@ -157,6 +216,14 @@ void directory_close(struct directory **directory)
 bool directory_healthy(const struct directory *directory)
 {
     return atomic_load_explicit(&directory->healthy, memory_order_relaxed);
+}
+
+enum cq_rc directory_schema(struct directory *directory, enum directory_schema_action action,
+                            struct directory_schema *schema_r, struct cq_err *err)
+{
+    const struct dir_backend_ops *ops = directory->backend->ops;
+    *schema_r = (struct directory_schema){.backend = ops->name, .state = "current"};
+    return ops->schema ? ops->schema(directory->backend, action, schema_r, err) : CQ_OK;
 }
 
 /* ---- Looking up ---- */

@@ -1,5 +1,5 @@
-/* The directory: domains, accounts, addresses, credentials. One interface; a backend (SQLite here, PostgreSQL later) is
- * a struct of functions (directory_backend.h) that a common suite of tests must pass.
+/* The directory: domains, accounts, addresses, credentials. One interface; a backend (SQLite, PostgreSQL) is a struct
+ * of functions (directory_backend.h) that a common suite of tests must pass.
  *
  * Calls may suspend the calling fiber (a pool thread or a database works meanwhile), never the thread of a loop.
  * Results live in the pool that the caller gives. CQ_E_UNAVAILABLE, CQ_E_OVERLOADED, CQ_E_TIMEOUT and CQ_E_IO mean "ask
@@ -15,7 +15,19 @@
 
 struct directory;
 
+enum directory_backend_kind { DIRECTORY_SQLITE, DIRECTORY_POSTGRESQL };
+
+struct dir_pg_config {
+    const char *dsn;           /* libpq: "host=a,b dbname=mail user=chasqui", or postgresql://... */
+    const char *admin_dsn;     /* for migrations: straight to the server, as the owner of the schema; "": dsn */
+    const char *password_file; /* its first line is the password; read at each connect; "": none */
+    int64_t connections;       /* of one loop, and of all threads without one */
+    uint64_t timeout_us;       /* of one call, connecting included */
+};
+
 struct directory_config {
+    int backend; /* enum directory_backend_kind */
+    struct dir_pg_config postgresql;
     const char *sqlite_path;
     int64_t threads;   /* that work for suspended fibers */
     int64_t queue_max; /* calls that wait for one of them; one more is CQ_E_OVERLOADED */
@@ -25,15 +37,40 @@ struct directory_config {
 struct cq_config_part directory_config_part(struct directory_config *values);
 extern struct cq_metrics directory_metrics;
 
-/* Opens the database and brings its schema up to date. CQ_E_IO; CQ_E_VERSION: written by a newer version;
+/* SQLite: opens the database and brings its schema up to date. CQ_E_IO; CQ_E_VERSION: written by a newer version;
  * CQ_E_CORRUPT: a migration that was applied is not the one that this build has. Refuses nothing else.
- * With threads = 0 all calls run in the caller's thread (tools, tests). */
+ * With threads = 0 all calls run in the caller's thread (tools, tests).
+ * PostgreSQL: connects with the first call; CQ_E_CONFIG when the settings are malformed. */
 enum cq_rc directory_open(const struct directory_config *config, struct directory **directory_r, struct cq_err *err);
 void directory_close(struct directory **directory);
 
 /* Quick and without suspension: the last call that reached the database worked. For /readyz?verbose, not for /readyz.
  */
 bool directory_healthy(const struct directory *directory);
+
+#define DIRECTORY_TROUBLE_SIZE 256
+/* The same in words: what went wrong with the last call, one line, or "" when nothing did. Any thread. */
+void directory_trouble(struct directory *directory, char text_r[static DIRECTORY_TROUBLE_SIZE]);
+
+/* ---- The schema, for operators. Suspends the fiber. ---- */
+
+enum directory_schema_action {
+    DIRECTORY_SCHEMA_LOOK,
+    DIRECTORY_SCHEMA_MIGRATE, /* applies what is missing; one process at a time */
+    DIRECTORY_SCHEMA_CHECK    /* is everything there that the program reads and calls, and may it? */
+};
+
+struct directory_schema {
+    const char *backend; /* "sqlite", "postgresql" */
+    const char *state;   /* "current", "empty", "older", "newer" */
+    uint64_t version;    /* of the database; 0: no schema, or (SQLite) always this program's */
+    uint64_t newest;     /* that this program has */
+    char server[64];     /* version of the server; "" */
+};
+
+/* CQ_E_UNAVAILABLE, CQ_E_CORRUPT, CQ_E_CONFIG: err is one line with what to do. */
+enum cq_rc directory_schema(struct directory *directory, enum directory_schema_action action,
+                            struct directory_schema *schema_r, struct cq_err *err);
 
 /* ---- Looking up ---- */
 

@@ -36,6 +36,9 @@ struct dir_account_query {
 struct dir_backend_ops {
     const char *name;
     void (*close)(struct dir_backend *self);
+    /* NULL: opening brings the schema up to date. */
+    enum cq_rc (*schema)(struct dir_backend *self, enum directory_schema_action action,
+                         struct directory_schema *schema_r, struct cq_err *err);
 
     enum cq_rc (*domain_get)(struct dir_backend *self, struct cq_slice name, struct cq_pool *pool,
                              struct dir_domain *domain_r, struct cq_err *err);

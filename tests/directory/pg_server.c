@@ -1,0 +1,78 @@
+#include "pg_server.h"
+
+#include "unit/cq_cmocka.h"
+
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+char pg_server_folder[64];
+char pg_server_dsn[128];
+
+static void call(const char *verb, const char *argument)
+{
+    char command[512];
+    snprintf(command, sizeof command, "%s/support/postgres %s %s %s", CHASQUI_TESTS, verb, pg_server_folder, argument);
+    if (system(command) != 0)
+        fail_msg("%s", command);
+}
+
+void pg_server_remove(void)
+{
+    char command[512];
+    if (!pg_server_folder[0])
+        return;
+    snprintf(command, sizeof command, "%s/support/postgres remove %s", CHASQUI_TESTS, pg_server_folder);
+    pg_server_folder[0] = '\0';
+    if (system(command) != 0)
+        fprintf(stderr, "%s failed\n", command);
+}
+
+void pg_server_new(void)
+{
+    snprintf(pg_server_folder, sizeof pg_server_folder, "/tmp/chasqui-pg-XXXXXX");
+    assert_non_null(mkdtemp(pg_server_folder));
+    snprintf(pg_server_dsn, sizeof pg_server_dsn, "host=%s/run user=chasqui dbname=mail", pg_server_folder);
+    atexit(pg_server_remove);
+    call("new", "");
+}
+
+void pg_server_do(const char *verb)
+{
+    call(verb, "");
+}
+
+void pg_server_file(const char *path)
+{
+    call("file", path);
+}
+
+void pg_server_sql(const char *sql)
+{
+    char dsn[256];
+    snprintf(dsn, sizeof dsn, "%s options='-c default_transaction_read_only=off -c client_min_messages=warning'",
+             pg_server_dsn);
+    PGconn *pg = PQconnectdb(dsn);
+    PGresult *result = PQexec(pg, sql);
+    if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+        fail_msg("%s: %s", sql, PQerrorMessage(pg));
+    PQclear(result);
+    PQfinish(pg);
+}
+
+struct dir_pg_config pg_server_config(void)
+{
+    return (struct dir_pg_config){
+        .dsn = pg_server_dsn, .admin_dsn = "", .password_file = "", .connections = 4, .timeout_us = 10000000};
+}
+
+void pg_server_schema(void)
+{
+    const struct dir_pg_config config = pg_server_config();
+    struct dir_pg_schema schema;
+    struct cq_err err = {0};
+    pg_server_sql("DROP SCHEMA IF EXISTS mail CASCADE");
+    if (dir_pg_schema_migrate(&config, &schema, &err) != CQ_OK)
+        fail_msg("%s", err.text);
+}

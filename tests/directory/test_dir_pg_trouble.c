@@ -1,0 +1,446 @@
+/* The server is wrong, gone, back again, read-only, silent: what callers get. */
+#include "pg_server.h"
+
+#include "io/io_fiber.h"
+#include "unit/cq_cmocka.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct directory *open_with(struct dir_pg_config config)
+{
+    const struct directory_config settings = {.backend = DIRECTORY_POSTGRESQL, .postgresql = config, .threads = 2};
+    struct directory *directory = NULL;
+    struct cq_err err = {0};
+    if (directory_open(&settings, &directory, &err) != CQ_OK)
+        fail_msg("%s", err.text);
+    return directory;
+}
+
+static struct directory *open_plain(void)
+{
+    return open_with(pg_server_config());
+}
+
+static enum cq_rc look(struct directory *directory, const char *name, struct cq_err *err)
+{
+    struct cq_pool *pool = cq_pool_new(1024);
+    struct dir_domain domain;
+    cq_err_clear(err);
+    enum cq_rc rc = directory_domain(directory, cq_slice_cstr(name), pool, &domain, err);
+    cq_pool_free(&pool);
+    return rc;
+}
+
+static void expect_later(struct directory *directory, const char *words)
+{
+    struct cq_err err = {0};
+    char trouble[DIRECTORY_TROUBLE_SIZE];
+    enum cq_rc rc = look(directory, "a.test", &err);
+    if (!cq_rc_retryable(rc) || !strstr(err.text, words) || strchr(err.text, '\n'))
+        fail_msg("%s: %s, want \"%s\"", cq_rc_name(rc), err.text, words);
+    directory_trouble(directory, trouble);
+    assert_non_null(strstr(trouble, words));
+}
+
+/* ---- Settings and schema ---- */
+
+static void settings_that_lead_nowhere_say_what_to_do(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *dsn, *words;
+    } rows[] = {
+        {"host=%s/run user=chasqui dbname=nothing_here", "create it, or correct directory.postgresql.dsn"},
+        {"host=%s/run user=nobody_here dbname=mail", "create it, or correct directory.postgresql.dsn"},
+        {"host=%s/nowhere user=chasqui dbname=mail", "start PostgreSQL, or correct directory.postgresql.dsn"},
+        {"host=%s/run user=chasqui dbname=mail target_session_attrs=standby", "PostgreSQL"},
+    };
+    pg_server_schema();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char dsn[256];
+        snprintf(dsn, sizeof dsn, rows[i].dsn, pg_server_folder);
+        struct dir_pg_config config = pg_server_config();
+        config.dsn = dsn;
+        struct directory *directory = open_with(config);
+        expect_later(directory, rows[i].words);
+        directory_close(&directory);
+    }
+}
+
+static void malformed_settings_are_refused_at_the_start(void **state)
+{
+    (void)state;
+    static const char *const dsns[] = {"", "host=", "no such keyword=1", "postgresql://[::1"};
+    for (size_t i = 0; i < sizeof dsns / sizeof *dsns; i++) {
+        struct directory_config settings = {.backend = DIRECTORY_POSTGRESQL, .postgresql = pg_server_config()};
+        struct directory *directory = NULL;
+        struct cq_err err = {0};
+        settings.postgresql.dsn = dsns[i];
+        enum cq_rc rc = directory_open(&settings, &directory, &err);
+        assert_true(i == 1 ? rc == CQ_OK : rc == CQ_E_CONFIG); /* an empty host is libpq's default */
+        assert_true(rc == CQ_OK || strstr(err.text, "directory.postgresql.dsn"));
+        directory_close(&directory);
+    }
+}
+
+static void a_password_file_that_is_missing_is_named(void **state)
+{
+    (void)state;
+    struct dir_pg_config config = pg_server_config();
+    config.password_file = "/nowhere/password";
+    struct directory *directory = open_with(config);
+    expect_later(directory, "/nowhere/password");
+    directory_close(&directory);
+}
+
+static void a_schema_that_is_missing_old_or_new_is_told_apart(void **state)
+{
+    (void)state;
+    struct directory_schema schema;
+    struct cq_err err = {0};
+    pg_server_sql("DROP SCHEMA IF EXISTS mail CASCADE");
+    struct directory *directory = open_plain();
+    expect_later(directory, "chasquictl db migrate");
+    assert_int_equal(directory_schema(directory, DIRECTORY_SCHEMA_LOOK, &schema, &err), CQ_OK);
+    assert_string_equal(schema.state, "empty");
+    assert_int_equal(directory_schema(directory, DIRECTORY_SCHEMA_CHECK, &schema, &err), CQ_E_UNAVAILABLE);
+    assert_int_equal(directory_schema(directory, DIRECTORY_SCHEMA_MIGRATE, &schema, &err), CQ_OK);
+    assert_string_equal(schema.state, "current");
+    assert_int_equal(directory_schema(directory, DIRECTORY_SCHEMA_MIGRATE, &schema, &err), CQ_OK); /* again: nothing */
+    if (directory_schema(directory, DIRECTORY_SCHEMA_CHECK, &schema, &err) != CQ_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(look(directory, "a.test", &err), CQ_E_NOT_FOUND); /* the same process goes on */
+    directory_close(&directory);
+
+    pg_server_sql("INSERT INTO mail.schema_migrations VALUES (999, 'x', 'y', 1, now())");
+    directory = open_plain();
+    assert_int_equal(look(directory, "a.test", &err), CQ_E_NOT_FOUND); /* newer, and made for us too */
+    directory_close(&directory);
+    pg_server_sql("UPDATE mail.schema_migrations SET works_with = 998 WHERE version = 999");
+    directory = open_plain();
+    expect_later(directory, "install the newer Chasqui");
+    directory_close(&directory);
+
+    pg_server_sql("DELETE FROM mail.schema_migrations WHERE version = 999");
+    pg_server_sql("UPDATE mail.schema_migrations SET checksum = '0123456789abcdef'");
+    directory = open_plain();
+    assert_int_equal(directory_schema(directory, DIRECTORY_SCHEMA_MIGRATE, &schema, &err), CQ_E_CORRUPT);
+    directory_close(&directory);
+}
+
+static void the_check_finds_what_a_site_left_out(void **state)
+{
+    (void)state;
+    struct directory_schema schema;
+    struct cq_err err = {0};
+    pg_server_schema();
+    struct directory *directory = open_plain();
+    pg_server_sql("DROP VIEW mail.lookup_credential");
+    assert_int_equal(directory_schema(directory, DIRECTORY_SCHEMA_CHECK, &schema, &err), CQ_E_CONFIG);
+    assert_non_null(strstr(err.text, "lookup_credential"));
+    pg_server_schema();
+    pg_server_sql("DROP FUNCTION mail.credential_used(bigint, bigint)");
+    assert_int_equal(directory_schema(directory, DIRECTORY_SCHEMA_CHECK, &schema, &err), CQ_E_CONFIG);
+    pg_server_schema();
+    pg_server_sql("DELETE FROM mail.feed");
+    assert_int_equal(directory_schema(directory, DIRECTORY_SCHEMA_CHECK, &schema, &err), CQ_E_CONFIG);
+    directory_close(&directory);
+}
+
+/* ---- Going and coming back ---- */
+
+static void a_server_that_was_restarted_is_found_again(void **state)
+{
+    (void)state;
+    struct cq_err err = {0};
+    pg_server_schema();
+    struct directory *directory = open_plain();
+    assert_int_equal(directory_domain_add(directory, CQ_SLICE("a.test"), &err), CQ_OK);
+    pg_server_do("stop");
+    expect_later(directory, "directory.postgresql.dsn");
+    assert_int_equal(directory_domain_add(directory, CQ_SLICE("b.test"), &err), CQ_E_UNAVAILABLE);
+    assert_false(directory_healthy(directory));
+    pg_server_do("start");
+    for (int i = 0; i < 100 && look(directory, "a.test", &err) != CQ_OK; i++)
+        pg_server_sql("SELECT pg_sleep(0.05)"); /* not connecting again at once is meant */
+    assert_int_equal(look(directory, "a.test", &err), CQ_OK);
+    assert_true(directory_healthy(directory));
+    pg_server_do("kill"); /* an idle connection that died is not noticed by the caller */
+    pg_server_do("start");
+    assert_int_equal(look(directory, "a.test", &err), CQ_OK);
+    assert_int_equal(directory_domain_add(directory, CQ_SLICE("b.test"), &err), CQ_OK);
+    directory_close(&directory);
+}
+
+static void a_connection_that_is_ended_by_the_administrator_is_replaced(void **state)
+{
+    (void)state;
+    struct cq_err err = {0};
+    pg_server_schema();
+    struct directory *directory = open_plain();
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(look(directory, "a.test", &err), CQ_E_NOT_FOUND);
+        pg_server_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chasqui'");
+    }
+    directory_close(&directory);
+}
+
+static void a_read_only_server_still_answers_questions(void **state)
+{
+    (void)state;
+    struct cq_err err = {0};
+    pg_server_schema();
+    pg_server_sql("ALTER DATABASE mail SET default_transaction_read_only = on");
+    struct directory *directory = open_plain();
+    assert_int_equal(look(directory, "a.test", &err), CQ_E_NOT_FOUND);
+    assert_int_equal(directory_domain_add(directory, CQ_SLICE("a.test"), &err), CQ_E_UNAVAILABLE);
+    assert_non_null(strstr(err.text, "read-only"));
+    pg_server_sql("ALTER DATABASE mail RESET default_transaction_read_only");
+    assert_int_equal(directory_domain_add(directory, CQ_SLICE("a.test"), &err), CQ_OK); /* on a new connection */
+    directory_close(&directory);
+}
+
+static void a_silent_server_costs_one_timeout(void **state)
+{
+    (void)state;
+    struct cq_err err = {0};
+    struct dir_pg_config config = pg_server_config();
+    config.timeout_us = 300000;
+    pg_server_schema();
+    struct directory *directory = open_with(config);
+    assert_int_equal(look(directory, "a.test", &err), CQ_E_NOT_FOUND);
+    pg_server_do("pause");
+    enum cq_rc first = look(directory, "a.test", &err), second = look(directory, "a.test", &err);
+    pg_server_do("go-on");
+    assert_int_equal(first, CQ_E_TIMEOUT);
+    assert_true(cq_rc_retryable(second));
+    for (int i = 0; i < 100 && look(directory, "a.test", &err) != CQ_E_NOT_FOUND; i++)
+        pg_server_sql("SELECT pg_sleep(0.05)");
+    assert_int_equal(look(directory, "a.test", &err), CQ_E_NOT_FOUND);
+    directory_close(&directory);
+}
+
+/* ---- On fibers ---- */
+
+#define FIBERS 200
+
+struct crowd {
+    struct io_loop *loop;
+    struct directory *directory;
+    int left;
+    int ok, later, wrong;
+};
+
+static void ask(void *arg)
+{
+    struct crowd *crowd = arg;
+    struct cq_pool *pool = cq_pool_new(1024);
+    char address[64];
+    for (int i = 0; i < 5; i++) {
+        struct dir_resolution r;
+        int n = (crowd->left + i) % 10;
+        snprintf(address, sizeof address, "u%d@a.test", n);
+        enum cq_rc rc = directory_resolve(crowd->directory, cq_slice_cstr(address), pool, &r, NULL);
+        bool right = rc == CQ_OK && r.answer == (n < 5 ? DIR_FOUND : DIR_NO_USER) &&
+                     (n >= 5 || cq_slice_eq(r.accounts[0].address, cq_slice_cstr(address)));
+        ++*(right ? &crowd->ok : rc != CQ_OK && cq_rc_retryable(rc) ? &crowd->later : &crowd->wrong);
+    }
+    cq_pool_free(&pool);
+    if (--crowd->left == 0)
+        io_loop_stop(crowd->loop);
+}
+
+static void add_users(struct directory *directory)
+{
+    struct cq_pool *pool = cq_pool_new(1024);
+    assert_int_equal(directory_domain_add(directory, CQ_SLICE("a.test"), NULL), CQ_OK);
+    for (int i = 0; i < 5; i++) {
+        char address[64];
+        struct dir_account account;
+        snprintf(address, sizeof address, "u%d@a.test", i);
+        const struct dir_account_new new = {.address = cq_slice_cstr(address), .services = DIR_IMAP};
+        assert_int_equal(directory_account_create(directory, &new, pool, &account, NULL), CQ_OK);
+        assert_int_equal(directory_account_activate(directory, account.id, NULL), CQ_OK);
+    }
+    cq_pool_free(&pool);
+}
+
+static struct crowd run_crowd(struct directory *directory, void (*meanwhile)(void *arg))
+{
+    struct crowd crowd = {.loop = io_loop_new(NULL), .directory = directory, .left = FIBERS};
+    for (int i = 0; i < FIBERS; i++)
+        assert_int_equal(io_fiber_spawn(crowd.loop, ask, &crowd, NULL), CQ_OK);
+    if (meanwhile)
+        assert_int_equal(io_fiber_spawn(crowd.loop, meanwhile, &crowd, NULL), CQ_OK);
+    io_loop_run(crowd.loop);
+    io_loop_free(&crowd.loop);
+    return crowd;
+}
+
+static void many_fibers_share_few_connections_and_each_gets_its_own_answer(void **state)
+{
+    (void)state;
+    pg_server_schema();
+    struct dir_pg_config config = pg_server_config();
+    config.connections = 2;
+    struct directory *directory = open_with(config);
+    add_users(directory);
+    struct crowd crowd = run_crowd(directory, NULL);
+    assert_int_equal(crowd.ok, FIBERS * 5);
+    directory_close(&directory);
+}
+
+static void end_all(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 4; i++) {
+        pg_server_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chasqui'");
+        io_fiber_sleep(10);
+    }
+}
+
+static void a_lost_connection_never_makes_an_answer_about_a_user(void **state)
+{
+    (void)state;
+    pg_server_schema();
+    struct directory *directory = open_plain();
+    add_users(directory);
+    struct crowd crowd = run_crowd(directory, end_all);
+    assert_int_equal(crowd.wrong, 0);
+    assert_int_equal(crowd.ok + crowd.later, FIBERS * 5);
+    assert_int_equal(run_crowd(directory, NULL).ok, FIBERS * 5); /* and it is over when it is over */
+    directory_close(&directory);
+}
+
+static void a_fiber_that_is_cancelled_leaves_the_others_their_answers(void **state)
+{
+    (void)state;
+    pg_server_schema();
+    struct dir_pg_config config = pg_server_config();
+    config.connections = 1;
+    struct directory *directory = open_with(config);
+    add_users(directory);
+    struct crowd crowd = {.loop = io_loop_new(NULL), .directory = directory, .left = FIBERS};
+    struct io_fiber_ref refs[FIBERS];
+    for (int i = 0; i < FIBERS; i++)
+        assert_int_equal(io_fiber_spawn(crowd.loop, ask, &crowd, &refs[i]), CQ_OK);
+    for (int i = 0; i < 3; i++)
+        io_loop_turn(crowd.loop, true);
+    for (int i = 0; i < FIBERS; i += 2)
+        io_fiber_cancel(refs[i]);
+    io_loop_run(crowd.loop);
+    io_loop_free(&crowd.loop);
+    assert_true(crowd.ok >= FIBERS / 2 * 5);
+    directory_close(&directory);
+}
+
+/* ---- The feed, with other people's SQL ---- */
+
+struct heard {
+    size_t accounts, credentials, addresses, domains, lost;
+    uint64_t account, credential;
+};
+
+static void hear(const struct dir_change *change, bool lost, void *ctx)
+{
+    struct heard *heard = ctx;
+    if (lost) {
+        heard->lost++;
+        return;
+    }
+    ++*(change->kind == DIR_CHANGED_ACCOUNT      ? &heard->accounts
+        : change->kind == DIR_CHANGED_CREDENTIAL ? &heard->credentials
+        : change->kind == DIR_CHANGED_ADDRESS    ? &heard->addresses
+                                                 : &heard->domains);
+    heard->account = change->account_id;
+    heard->credential = change->credential_id;
+}
+
+static void what_an_operator_changes_by_hand_is_in_the_feed(void **state)
+{
+    (void)state;
+    struct heard heard = {0};
+    struct cq_err err = {0};
+    struct cq_pool *pool = cq_pool_new(1024);
+    struct dir_credential *rows;
+    size_t count;
+    pg_server_schema();
+    struct directory *directory = open_plain();
+    add_users(directory);
+    struct dir_account account;
+    assert_int_equal(directory_account_by_login(directory, CQ_SLICE("u1@a.test"), pool, &account, &err), CQ_OK);
+    const struct dir_credential password = {
+        .account_id = account.id, .kind = DIR_PASSWORD, .scopes = DIR_IMAP, .hash = CQ_SLICE("h")};
+    uint64_t id;
+    assert_int_equal(directory_credential_put(directory, &password, &id, &err), CQ_OK);
+    struct directory_watch watch = {.directory = directory, .changed = hear, .ctx = &heard};
+    assert_int_equal(directory_watch_poll(&watch, &err), CQ_OK);
+    pg_server_sql("UPDATE mail.account SET state = 'disabled' WHERE local = 'u1'");
+    assert_int_equal(directory_watch_poll(&watch, &err), CQ_OK);
+    assert_int_equal(heard.accounts, 1);
+    assert_true(heard.account == account.id);
+    pg_server_sql("UPDATE mail.credential SET hash = 'another'");
+    assert_int_equal(directory_watch_poll(&watch, &err), CQ_OK);
+    assert_int_equal(heard.credentials, 1);
+    assert_int_equal(heard.credential, id);
+    assert_int_equal(directory_credential_list(directory, account.id, pool, &rows, &count, &err), CQ_OK);
+    assert_true(count == 1 && rows[0].id != id); /* sessions of the old password find it gone */
+    pg_server_sql("DELETE FROM mail.credential");
+    pg_server_sql("DELETE FROM mail.address_target WHERE local = 'u2'");
+    pg_server_sql("INSERT INTO mail.domain (name) VALUES ('b.test')");
+    assert_int_equal(directory_watch_poll(&watch, &err), CQ_OK);
+    assert_int_equal(heard.credentials, 2);
+    assert_int_equal(heard.addresses, 1);
+    assert_int_equal(heard.domains, 1);
+    assert_int_equal(heard.lost, 0);
+    directory_close(&directory);
+    cq_pool_free(&pool);
+}
+
+static void a_slow_writer_is_not_overtaken_in_the_feed(void **state)
+{
+    (void)state;
+    struct heard heard = {0};
+    struct cq_err err = {0};
+    pg_server_schema();
+    struct directory *directory = open_plain();
+    add_users(directory);
+    struct directory_watch watch = {.directory = directory, .changed = hear, .ctx = &heard};
+    assert_int_equal(directory_watch_poll(&watch, &err), CQ_OK);
+    char command[512];
+    snprintf(command, sizeof command,
+             "%s/support/postgres sql %s \"BEGIN; UPDATE mail.account SET admin = true WHERE local = 'u1'; "
+             "SELECT pg_sleep(0.7); COMMIT\" >/dev/null &",
+             CHASQUI_TESTS, pg_server_folder);
+    assert_int_equal(system(command), 0);
+    pg_server_sql("SELECT pg_sleep(0.3)");
+    pg_server_sql("UPDATE mail.account SET admin = true WHERE local = 'u2'"); /* waits for the other */
+    assert_int_equal(directory_watch_poll(&watch, &err), CQ_OK);
+    assert_int_equal(heard.accounts, 2);
+    directory_close(&directory);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(settings_that_lead_nowhere_say_what_to_do),
+        cmocka_unit_test(malformed_settings_are_refused_at_the_start),
+        cmocka_unit_test(a_password_file_that_is_missing_is_named),
+        cmocka_unit_test(a_schema_that_is_missing_old_or_new_is_told_apart),
+        cmocka_unit_test(the_check_finds_what_a_site_left_out),
+        cmocka_unit_test(a_server_that_was_restarted_is_found_again),
+        cmocka_unit_test(a_connection_that_is_ended_by_the_administrator_is_replaced),
+        cmocka_unit_test(a_read_only_server_still_answers_questions),
+        cmocka_unit_test(a_silent_server_costs_one_timeout),
+        cmocka_unit_test(many_fibers_share_few_connections_and_each_gets_its_own_answer),
+        cmocka_unit_test(a_lost_connection_never_makes_an_answer_about_a_user),
+        cmocka_unit_test(a_fiber_that_is_cancelled_leaves_the_others_their_answers),
+        cmocka_unit_test(what_an_operator_changes_by_hand_is_in_the_feed),
+        cmocka_unit_test(a_slow_writer_is_not_overtaken_in_the_feed),
+    };
+    pg_server_new();
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    pg_server_remove();
+    return failed;
+}

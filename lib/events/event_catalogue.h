@@ -1,15 +1,36 @@
-/* The events that state changes leave in a shard's outbox (proto/outbox.proto), one row each: in which stream they go,
- * what they are called, what keeps them in order. docs/events.md is for their consumers. */
+/* The events, one row each: in which stream they go, what they are called, what keeps them in order. Those that state
+ * changes leave in a shard's outbox (proto/outbox.proto), and those of the front-ends (proto/edge.proto).
+ * docs/events.md is for their consumers. */
 #ifndef EVENT_CATALOGUE_H
 #define EVENT_CATALOGUE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum event_stream { EVENT_INBOUND, EVENT_DELIVERY, EVENT_MAILBOX, EVENT_LIMITS, EVENT_STREAM_COUNT };
-extern const char *const event_stream_names[EVENT_STREAM_COUNT]; /* "mail.inbound" ... */
+#include "base/cq_slice.h"
 
-enum event_key { EVENT_KEY_MESSAGE, EVENT_KEY_ACCOUNT }; /* events with the same key keep their order */
+/* X(stream, name: the topic without prefix and version) */
+#define EVENT_STREAMS(X)                                                                                               \
+    X(EVENT_INBOUND, "mail.inbound")                                                                                   \
+    X(EVENT_DELIVERY, "mail.delivery")                                                                                 \
+    X(EVENT_MAILBOX, "mail.mailbox")                                                                                   \
+    X(EVENT_LIMITS, "mail.limits")                                                                                     \
+    X(EVENT_AUTH, "mail.auth")
+
+enum event_stream {
+#define EVENT_STREAM_ENUM(stream, name) stream,
+    EVENT_STREAMS(EVENT_STREAM_ENUM)
+#undef EVENT_STREAM_ENUM
+        EVENT_STREAM_COUNT
+};
+extern const char *const event_stream_names[EVENT_STREAM_COUNT];
+
+enum event_key { EVENT_KEY_MESSAGE, EVENT_KEY_ACCOUNT, EVENT_KEY_SESSION }; /* with the same key they keep order */
+
+enum event_guarantee {
+    EVENT_AT_LEAST_ONCE, /* from the outbox */
+    EVENT_BEST_EFFORT    /* from the memory of a front-end: lost with it, dropped when the sink is too slow, counted */
+};
 
 /* X(type of the outbox, stream, name, key, what it says) */
 /* clang-format off */
@@ -29,13 +50,27 @@ enum event_key { EVENT_KEY_MESSAGE, EVENT_KEY_ACCOUNT }; /* events with the same
     X(QUOTA_WARNING, EVENT_LIMITS, "quota.warning", EVENT_KEY_ACCOUNT, "An account passed a threshold of its quota")   \
     X(QUOTA_EXCEEDED, EVENT_LIMITS, "quota.exceeded", EVENT_KEY_ACCOUNT, "Something was refused: over quota")          \
     X(QUOTA_RECOVERED, EVENT_LIMITS, "quota.recovered", EVENT_KEY_ACCOUNT, "An account is below its quota again")
+
+/* The same with types of the front-ends. */
+#define EVENT_EDGE_CATALOGUE(X)                                                                                        \
+    X(MESSAGE_REJECTED, EVENT_INBOUND, "message.rejected", EVENT_KEY_SESSION,                                          \
+      "A connection, a sender, a recipient or a message was refused by SMTP or LMTP, for now (4xx) or for good (5xx)") \
+    X(AUTH_SUCCEEDED, EVENT_AUTH, "auth.succeeded", EVENT_KEY_ACCOUNT, "A log-in")                                     \
+    X(AUTH_FAILED, EVENT_AUTH, "auth.failed", EVENT_KEY_ACCOUNT, "A log-in that was refused")                          \
+    X(AUTH_BLOCKED, EVENT_AUTH, "auth.blocked", EVENT_KEY_ACCOUNT,                                                     \
+      "A log-in that was not looked at: too many failures before; sampled")                                            \
+    X(SESSION_OPENED, EVENT_AUTH, "session.opened", EVENT_KEY_ACCOUNT, "A session of an account began, at its log-in") \
+    X(SESSION_CLOSED, EVENT_AUTH, "session.closed", EVENT_KEY_ACCOUNT, "A session of an account ended")                \
+    X(RATE_LIMITED, EVENT_LIMITS, "rate_limited", EVENT_KEY_ACCOUNT,                                                   \
+      "Something was refused: too often, or too many at once; sampled")
 /* clang-format on */
 
 struct event_row {
-    int type; /* Chasqui__Outbox__Type */
+    int type; /* Chasqui__Outbox__Type or Chasqui__Edge__Type: no number is in both */
     enum event_stream stream;
     const char *name;
     enum event_key key;
+    enum event_guarantee guarantee;
     const char *help;
 };
 extern const struct event_row event_rows[];
@@ -43,5 +78,8 @@ extern const size_t event_row_count;
 
 /* NULL: a type that this build does not know. */
 const struct event_row *event_row_find(int type);
+
+/* The row of a packed event (of either kind), without decoding more than its type. NULL as above, and for garbage. */
+const struct event_row *event_row_peek(struct cq_slice packed);
 
 #endif

@@ -1,4 +1,5 @@
-/* Where events go: a file (event_file.h), Kafka later. One thread uses a sink.
+/* Where events go: a file (event_file.h), Kafka later; event_config.h opens what the settings say. One thread uses a
+ * sink: the outbox relay's, or that of a front-end's ring (event_ring.h).
  *
  * At least once: an event is acknowledged when the sink has it safely; whoever publishes keeps it until then and
  * publishes it again, under the same id, when no acknowledgement comes. */
@@ -11,6 +12,7 @@
 /* One event, encoded (event_encode.h). Borrowed for the call. */
 struct event_record {
     struct cq_slice stream; /* "mail.delivery": the topic without prefix and version */
+    struct cq_slice type;   /* "chasqui.mail.delivery.delivery.local.v1" */
     struct cq_slice key;    /* events with the same key keep their order */
     struct cq_slice id;     /* the CloudEvents id: the same at each repetition */
     struct cq_slice json;   /* a CloudEvents JSON object (structured mode), without a line end */

@@ -10,7 +10,9 @@
 
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
+#include "events/event_metrics.h"
 #include "io/admin_http.h"
+#include "io/io_metrics.h"
 #include "node/background.h"
 #include "node/node_private.h"
 #include "node/outbox_relay.h"
@@ -102,20 +104,20 @@ static enum cq_rc start_admin(struct node *node, struct cq_err *err)
 static enum cq_rc start_relay(struct node *node, struct cq_err *err)
 {
     const struct node_config *c = node->config;
-    struct event_sink *sink = NULL;
-    if (c->events.path[0]) {
-        enum cq_rc rc = event_file_open(&c->events, &sink, err);
-        if (rc != CQ_OK)
-            return rc;
-    }
-    node->relay = outbox_relay_new(node, sink,
-                                   &(struct event_source){.cluster = node->dir.cluster,
-                                                          .node = node->text,
-                                                          .dc = c->node.dc,
-                                                          .version = CHASQUI_VERSION,
-                                                          .type_prefix = c->node.event_prefix,
-                                                          .pii = (enum event_pii)c->node.event_pii});
-    return CQ_OK;
+    struct event_sink *sink;
+    struct event_source source = {
+        .cluster = node->dir.cluster,
+        .node = node->text,
+        .dc = c->node.dc,
+        .role = "storage",
+        .version = CHASQUI_VERSION,
+    };
+    enum cq_rc rc = event_config_source(&c->events, &source, err);
+    if (rc == CQ_OK)
+        rc = event_config_sink(&c->events, &sink, err);
+    if (rc == CQ_OK)
+        node->relay = outbox_relay_new(node, sink, &source);
+    return rc;
 }
 
 static void log_start(const struct node *node)
@@ -257,7 +259,8 @@ void node_metrics_register(void)
     cq_metrics_register(&peers_metrics);
     cq_metrics_register(&watch_metrics);
     cq_metrics_register(&background_metrics);
-    cq_metrics_register(&outbox_relay_metrics);
+    cq_metrics_register(&event_metrics);
+    io_metrics_register();
     cq_metrics_register(&rpc_client_metrics);
     worker_metrics_register();
 }

@@ -1,7 +1,5 @@
 #include "node/node_config.h"
 
-static const char *const pii_names[] = {"full", "domain", NULL};
-
 static const struct cq_setting rows[] = {
     CQ_SET_STRING(struct node_settings, cluster, "cluster", NULL,
                   "Id of the cluster: 1 to 63 of a-z, 0-9 and -. Certificates and data directories carry it too."),
@@ -45,10 +43,6 @@ static const struct cq_setting rows[] = {
                 "Proposals of one shard that are not committed yet; more are refused as overload."),
     CQ_SET_INT(struct node_settings, trim_entries, "raft.trim_entries", "4096", 16, 1000000, "entries",
                "A shard's log is trimmed when so many entries are needed by no replica."),
-    CQ_SET_STRING(struct node_settings, event_prefix, "events.type_prefix", "chasqui",
-                  "What the types of events begin with: a domain of the operator's, reversed."),
-    CQ_SET_CHOICE(struct node_settings, event_pii, "events.pii", "full", pii_names,
-                  "Addresses in events: full, or domain (what follows the @ alone)."),
 };
 
 void node_config_parts(struct node_config *config, struct cq_config_part parts_r[static NODE_CONFIG_PARTS])
@@ -57,9 +51,9 @@ void node_config_parts(struct node_config *config, struct cq_config_part parts_r
     parts_r[1] = store_rocksdb_config_part(&config->store);
     parts_r[2] = rpc_server_config_part(&config->server);
     parts_r[3] = rpc_client_config_part(&config->client);
-    parts_r[4] = event_file_config_part(&config->events);
-    parts_r[5] = admin_config_part(&config->admin);
-    parts_r[6] = cq_log_config_part(&config->log);
+    parts_r[4] = admin_config_part(&config->admin);
+    parts_r[5] = cq_log_config_part(&config->log);
+    event_config_parts(&config->events, parts_r + 6);
 }
 
 struct raft_settings node_raft_settings(const struct node_settings *settings)

@@ -3,7 +3,7 @@
 #define NODE_CONFIG_H
 
 #include "base/cq_config.h"
-#include "events/event_file.h"
+#include "events/event_config.h"
 #include "io/admin_http.h"
 #include "raft/raft_host.h"
 #include "rpc/rpc_client.h"
@@ -23,8 +23,6 @@ struct node_settings {
     uint64_t election_us, heartbeat_us;
     uint64_t window, window_max, cache, pending;
     int64_t trim_entries;
-    const char *event_prefix;
-    int event_pii; /* enum event_pii */
 };
 
 struct node_config {
@@ -32,12 +30,12 @@ struct node_config {
     struct store_rocksdb_config store;
     struct rpc_server_limits server;
     struct rpc_client_limits client;
-    struct event_file_config events;
+    struct event_config events;
     struct admin_config admin;
     struct cq_log_config log;
 };
 
-#define NODE_CONFIG_PARTS 7
+#define NODE_CONFIG_PARTS (6 + EVENT_CONFIG_PARTS)
 
 /* The parts of the settings file, for cq_program_start(). */
 void node_config_parts(struct node_config *config, struct cq_config_part parts_r[static NODE_CONFIG_PARTS]);

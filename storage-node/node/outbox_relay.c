@@ -5,27 +5,13 @@
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
+#include "events/event_metrics.h"
 #include "node/group_proposal.h"
 #include "node/node.h"
 #include "proto/mail.pb-c.h"
 #include "state/mail_machine.h"
 
 #define QUEUE_MAX 8192 /* batches that wait for the thread: at most one a group */
-
-static const char *const topic_labels[EVENT_STREAM_COUNT] = {"mail.inbound", "mail.delivery", "mail.mailbox",
-                                                             "mail.limits"};
-static const char *const results[] = {"acknowledged", "failed"};
-static const char *const reasons[] = {"no_sink", "malformed"};
-enum { R_ACKNOWLEDGED, R_FAILED };
-enum { D_NO_SINK, D_MALFORMED };
-enum { M_PRODUCED, M_DROPPED, M_ROWS };
-static const struct cq_metric rows[M_ROWS] = {
-    [M_PRODUCED] = CQ_COUNTER("chasqui_events_produced_total", "Events given to the sink",
-                              CQ_LABEL("topic", topic_labels), CQ_LABEL("result", results)),
-    [M_DROPPED] =
-        CQ_COUNTER("chasqui_events_dropped_total", "Events that were never published", CQ_LABEL("reason", reasons)),
-};
-struct cq_metrics outbox_relay_metrics = CQ_METRICS_OF(rows);
 
 /* An event between the machine and the sink. */
 struct pending {
@@ -98,16 +84,22 @@ static enum cq_rc publish_one(struct outbox_relay *r, struct batch *b, size_t n,
     enum cq_rc rc = event_encode(&r->source, &place, b->events[n].bytes, b->pool, &record, &row, err);
     if (rc != CQ_OK) {
         cq_log(CQ_ERROR, "event.malformed", CQ_F_ERR(err));
-        cq_metric_add(&outbox_relay_metrics, M_DROPPED, 1, D_MALFORMED);
+        event_count_dropped(event_row_peek(b->events[n].bytes), EVENT_DROP_MALFORMED);
         return CQ_OK;
     }
     record.ticket = n;
     rc = event_sink_publish(r->sink, &record, err);
     if (rc == CQ_E_OVERLOADED && (rc = event_sink_poll(r->sink, err)) == CQ_OK)
         rc = event_sink_publish(r->sink, &record, err);
-    cq_metric_add(&outbox_relay_metrics, M_PRODUCED, 1, row ? row->stream : EVENT_MAILBOX,
-                  rc == CQ_OK ? R_ACKNOWLEDGED : R_FAILED);
+    event_count_produced(row, rc == CQ_OK ? EVENT_M_ACKNOWLEDGED : EVENT_M_FAILED);
     return rc;
+}
+
+static void discard(struct batch *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        event_count_dropped(event_row_peek(b->events[i].bytes), EVENT_DROP_NO_SINK);
+    b->acknowledged = b->count;
 }
 
 static void publish(void *arg)
@@ -117,10 +109,8 @@ static void publish(void *arg)
     struct cq_err err = {0};
     r->current = b;
     b->rc = CQ_OK;
-    if (!r->sink) {
-        b->acknowledged = b->count;
-        cq_metric_add(&outbox_relay_metrics, M_DROPPED, b->count, D_NO_SINK);
-    }
+    if (!r->sink)
+        discard(b);
     for (size_t i = 0; r->sink && i < b->count && b->rc == CQ_OK; i++)
         b->rc = publish_one(r, b, i, &err);
     if (r->sink && b->rc == CQ_OK)

@@ -7,7 +7,6 @@
 #ifndef OUTBOX_RELAY_H
 #define OUTBOX_RELAY_H
 
-#include "base/cq_metrics.h"
 #include "events/event_encode.h"
 #include "events/event_sink.h"
 
@@ -27,7 +26,5 @@ void outbox_relay_reopen(struct outbox_relay *relay); /* any thread: the sink op
 void outbox_relay_stop(struct outbox_relay *relay);   /* on the control loop: nothing new is begun */
 void outbox_relay_join(struct outbox_relay *relay);   /* any thread: what is under way comes to the control loop */
 void outbox_relay_free(struct outbox_relay **relay);  /* when nothing is under way any more */
-
-extern struct cq_metrics outbox_relay_metrics;
 
 #endif

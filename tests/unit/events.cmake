@@ -1,2 +1,7 @@
 chasqui_unit_test(events/event_encode DEPS cq_events dep::jansson)
 chasqui_unit_test(events/event_file DEPS cq_events)
+chasqui_unit_test(events/event_edge DEPS cq_events dep::jansson)
+chasqui_unit_test(events/event_ring DEPS cq_events)
+chasqui_unit_test(events/event_config DEPS cq_events)
+chasqui_unit_test(events/event_docs DEPS cq_events)
+target_compile_definitions(test_event_docs PRIVATE EVENTS_MD="${CMAKE_SOURCE_DIR}/docs/events.md")

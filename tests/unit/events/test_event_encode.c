@@ -10,6 +10,7 @@
 static const struct event_source source = {.cluster = "c1",
                                            .node = "00000000-0000-4000-8000-000000000001",
                                            .dc = "a",
+                                           .role = "storage",
                                            .version = "9.9",
                                            .type_prefix = "chasqui"};
 static const struct event_place place = {.shard = 7, .index = 42, .sub_index = 3};

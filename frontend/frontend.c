@@ -3,6 +3,9 @@
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_rand.h"
+#include "base/cq_time.h"
+#include "events/event_metrics.h"
+#include "io/io_metrics.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -207,6 +210,13 @@ static void on_signal(struct io_loop *loop, int signum, void *arg)
     begin_stop(arg);
 }
 
+static void on_hangup(struct io_loop *loop, int signum, void *arg)
+{
+    (void)loop;
+    (void)signum;
+    event_ring_reopen(((struct frontend *)arg)->events);
+}
+
 static void drain_posted(struct io_loop *loop, void *arg)
 {
     (void)loop;
@@ -320,6 +330,30 @@ static void become_ready(void *arg)
     }
 }
 
+/* ---- Events ---- */
+
+static enum cq_rc open_events(struct frontend *f, struct cq_err *err)
+{
+    const struct frontend_settings *s = &f->config->frontend;
+    struct event_ring_config config = {
+        .source =
+            {
+                .cluster = s->cluster,
+                .node = s->node,
+                .dc = s->dc,
+                .role = "frontend",
+                .version = CHASQUI_VERSION,
+                .started_us = cq_time_wall_us(),
+            },
+    };
+    enum cq_rc rc = event_config_source(&f->config->events, &config.source, err);
+    if (rc == CQ_OK)
+        rc = event_config_sink(&f->config->events, &config.sink, err);
+    if (rc == CQ_OK)
+        f->events = event_ring_new(&config);
+    return rc;
+}
+
 /* ---- Life ---- */
 
 static enum cq_rc open_all(struct frontend *f, struct cq_err *err)
@@ -331,6 +365,8 @@ static enum cq_rc open_all(struct frontend *f, struct cq_err *err)
         rc = directory_open(&f->config->directory, &f->directory, err);
     if (rc == CQ_OK)
         rc = auth_new(&f->config->auth, f->directory, &f->auth, err);
+    if (rc == CQ_OK)
+        rc = open_events(f, err);
     if (rc == CQ_OK)
         rc = open_workers(f, err);
     if (rc == CQ_OK)
@@ -359,6 +395,7 @@ void frontend_run(struct frontend *f)
     struct io_loop *loop = f->control->front.loop;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         f->signals[i] = io_signal_new(loop, numbers[i], on_signal, f);
+    f->signals[2] = io_signal_new(loop, SIGHUP, on_hangup, f);
     watch_tls(f);
     frontend_revoke_start(f);
     io_fiber_spawn(loop, become_ready, f, NULL);
@@ -382,7 +419,7 @@ void frontend_free(struct frontend **frontend)
         admin_http_free(&f->admin_http);
     for (size_t i = 0; i < f->worker_count; i++)
         frontend_worker_free(&f->workers[i]);
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < sizeof f->signals / sizeof *f->signals; i++)
         if (f->signals[i])
             io_signal_free(&f->signals[i]);
     for (size_t p = 0; p < LISTEN_PROTOCOL_COUNT; p++)
@@ -392,6 +429,7 @@ void frontend_free(struct frontend **frontend)
         io_tls_unwatch(f->link_client);
     frontend_worker_free(&f->control);
     io_tls_free(&f->link_client);
+    event_ring_free(&f->events); /* sessions have told that they ended */
     auth_free(&f->auth);
     directory_close(&f->directory);
     io_pool_free(&f->resolver);
@@ -403,6 +441,8 @@ void frontend_metrics_register(void)
 {
     cq_process_metrics_register("frontend", CHASQUI_VERSION, "");
     admin_metrics_register();
+    io_metrics_register();
+    cq_metrics_register(&event_metrics);
     cq_metrics_register(&directory_metrics);
     cq_metrics_register(&auth_metrics);
     cq_metrics_register(&quota_client_metrics);

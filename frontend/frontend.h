@@ -37,7 +37,8 @@ struct frontend {
     struct admin_reconciler *reconciler; /* NULL without the role admin */
     struct io_fiber_ref reconciling, revoking;
     atomic_uint missing_questions; /* frontend_missing.c */
-    struct io_signal *signals[2];
+    struct event_ring *events;
+    struct io_signal *signals[3];
     bool stopping;
 };
 

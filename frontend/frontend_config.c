@@ -26,6 +26,7 @@ static const struct cq_setting certificate_rows[] = {
 static const struct cq_setting rows[] = {
     CQ_SET_STRING(S, cluster, "cluster", NULL, "Id of the cluster; part of the names in its certificates."),
     CQ_SET_STRING(S, node, "node", "frontend", "Name of this front-end in logs and lists."),
+    CQ_SET_STRING(S, dc, "labels.dc", "", "Data centre of this front-end; told in events."),
     CQ_SET_STRING(S, hostname, "hostname", "localhost", "Our name in greetings and trace fields."),
     CQ_SET_STRINGS(S, routers, "routers", NULL, 64, "host:port of the routers."),
     CQ_SET_STRINGS(S, quota, "quota", "", 1,
@@ -61,7 +62,7 @@ static const struct cq_setting rows[] = {
 
 void frontend_config_parts(struct frontend_config *config, struct cq_config_part parts_r[static FRONTEND_CONFIG_PARTS])
 {
-    const struct cq_config_part parts[FRONTEND_CONFIG_PARTS] = {
+    const struct cq_config_part parts[] = {
         CQ_CONFIG_PART("Front-end", rows, &config->frontend),
         imap_config_part(&config->imap),
         directory_config_part(&config->directory),
@@ -73,6 +74,8 @@ void frontend_config_parts(struct frontend_config *config, struct cq_config_part
         admin_config_part(&config->admin),
         cq_log_config_part(&config->log),
     };
-    for (size_t i = 0; i < FRONTEND_CONFIG_PARTS; i++)
+    size_t count = sizeof parts / sizeof *parts;
+    for (size_t i = 0; i < count; i++)
         parts_r[i] = parts[i];
+    event_config_parts(&config->events, parts_r + count);
 }

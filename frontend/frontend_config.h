@@ -6,6 +6,7 @@
 #include "base/cq_config.h"
 #include "directory/auth.h"
 #include "directory/directory.h"
+#include "events/event_config.h"
 #include "imap/imap_service.h"
 #include "io/admin_http.h"
 #include "limits/quota_kinds.h"
@@ -33,7 +34,7 @@ struct frontend_certificate {
 };
 
 struct frontend_settings {
-    const char *cluster, *node, *hostname;
+    const char *cluster, *node, *dc, *hostname;
     struct cq_strings routers;
     struct cq_strings quota; /* host:port of the quota-service */
     int64_t quota_shares;
@@ -62,11 +63,12 @@ struct frontend_config {
     struct admin_reconcile_settings reconcile;
     struct rpc_client_limits client;
     struct rpc_server_limits server;
+    struct event_config events;
     struct admin_config admin;
     struct cq_log_config log;
 };
 
-#define FRONTEND_CONFIG_PARTS 10
+#define FRONTEND_CONFIG_PARTS (10 + EVENT_CONFIG_PARTS)
 void frontend_config_parts(struct frontend_config *config, struct cq_config_part parts_r[static FRONTEND_CONFIG_PARTS]);
 
 #endif

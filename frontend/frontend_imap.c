@@ -23,6 +23,11 @@ static enum cq_rc login(void *host, struct imap_session *session, const struct i
 static void closed(void *host)
 {
     struct imap_client *client = host;
+    struct imap_session_info info;
+    imap_session_info(client->session, &info);
+    client->front.commands = info.commands;
+    if (info.bye && !client->front.ended_by)
+        client->front.ended_by = "server";
     front_session_fini(&client->front);
     free(client);
 }

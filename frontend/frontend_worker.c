@@ -3,6 +3,7 @@
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_rand.h"
+#include "core/front_events.h"
 #include "frontend.h"
 #include "frontend_imap.h"
 
@@ -66,7 +67,8 @@ static void prepare_smtp(struct frontend_port *port, struct frontend *frontend)
     };
 }
 
-#define SMTP_REFUSAL "421 4.7.0 Too many connections from your address\r\n"
+#define SMTP_REFUSAL_TEXT "Too many connections from your address"
+#define SMTP_REFUSAL "421 4.7.0 " SMTP_REFUSAL_TEXT "\r\n"
 
 static const struct {
     const char *name;
@@ -87,6 +89,30 @@ struct newcomer {
     struct frontend_port *port;
     struct io_conn *conn;
 };
+
+static const enum front_protocol front_protocols[LISTEN_PROTOCOL_COUNT] = {
+    [LISTEN_IMAP] = FRONT_IMAP, [LISTEN_POP3] = FRONT_POP3,
+    [LISTEN_SMTP] = FRONT_SMTP, [LISTEN_SUBMISSION] = FRONT_SUBMISSION,
+    [LISTEN_LMTP] = FRONT_LMTP,
+};
+
+static void tell_limit(struct frontend_port *port, const struct io_addr *peer, enum front_limit limit)
+{
+    struct front_worker *worker = &port->worker->front;
+    enum front_protocol protocol = front_protocols[port->config->protocol];
+    const struct front_limited limited = {.limit = limit, .protocol = protocol, .peer = peer};
+    const struct front_rejection rejection = {
+        .stage = "connect",
+        .reason = "too_many_connections",
+        .code = 421,
+        .enhanced = "4.7.0",
+        .verb = "connect",
+        .text = SMTP_REFUSAL_TEXT,
+    };
+    front_event_limited(worker, &limited);
+    if (protocol == FRONT_SMTP || protocol == FRONT_SUBMISSION)
+        front_event_turned_away(worker, protocol, peer, &rejection);
+}
 
 static void turn_away(struct frontend_port *port, struct io_conn *conn)
 {
@@ -110,10 +136,12 @@ static void admit(void *arg)
     }
     if (rc == CQ_OK) /* it, or we, left while we asked */
         quota_connection_end(quota, &peer);
-    if (rc == CQ_E_RATE || rc == CQ_E_LIMIT)
+    if (rc == CQ_E_RATE || rc == CQ_E_LIMIT) {
+        tell_limit(port, &peer, rc == CQ_E_RATE ? FRONT_LIMIT_CONNECT : FRONT_LIMIT_SESSIONS_ADDRESS);
         turn_away(port, newcomer.conn);
-    else
+    } else {
         io_conn_free(&newcomer.conn);
+    }
 }
 
 static void on_accept(struct io_conn *conn, void *ctx)
@@ -184,6 +212,8 @@ enum cq_rc frontend_worker_new(struct frontend *frontend, const char *name, stru
         .auth = frontend->auth,
         .hostname = settings->hostname,
         .spool_folder = settings->spool,
+        .limits = &frontend->config->limits,
+        .events = frontend->events,
     };
     cq_list_init(&worker->front.sessions);
     const struct mailstore_rpc_config rpc = {

@@ -6,6 +6,7 @@
 #include "base/cq_metrics.h"
 #include "base/cq_time.h"
 #include "io/admin_http.h"
+#include "io/io_metrics.h"
 #include "io/io_watch.h"
 
 #include <signal.h>
@@ -219,6 +220,7 @@ static void register_metrics(struct process *p)
 {
     p->rpc_service = quota_rpc_service(&p->service);
     cq_process_metrics_register("quota-service", CHASQUI_VERSION, "");
+    io_metrics_register();
     cq_metrics_register(&quota_metrics);
     rpc_server_metrics_register(&p->rpc_service, 1);
     admin_metrics_register();

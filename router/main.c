@@ -2,6 +2,7 @@
 #include "base/cq_args.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
+#include "io/io_metrics.h"
 #include "io/io_watch.h"
 #include "router/router_methods.h"
 #include "router/router_worker.h"
@@ -212,6 +213,7 @@ int main(int argc, char **argv)
     router.shared.board = backend_board_new();
     router_config_parts(&router.config, parts);
     cq_process_metrics_register("router", CHASQUI_VERSION, "");
+    io_metrics_register();
     cq_metrics_register(&rpc_client_metrics);
     cq_metrics_register(&router_metrics);
     cq_metrics_collect(&router_metrics, ROUTER_M_BACKEND, backend_board_collect, router.shared.board);

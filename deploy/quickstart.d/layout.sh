@@ -159,6 +159,7 @@ certificates:
   - {cert: $dir/certs/public.pem, key: $dir/certs/public.key}
 ticket_keys: $dir/certs/tickets.key
 spool: $dir/spool
+events: {file: {path: $dir/data/$1-events.ndjson}}
 workers: 1
 directory: {sqlite: {path: $dir/data/directory.sqlite}}
 admin_rpc: {listen: "$(admin_rpc_of "$1")"}

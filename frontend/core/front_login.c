@@ -1,6 +1,7 @@
 #include "core/front_login.h"
 
 #include "base/cq_log.h"
+#include "core/front_events.h"
 
 #define LOGIN_POOL 2048
 
@@ -28,10 +29,10 @@ static const char *reason_of(enum cq_rc rc, const struct auth_identity *identity
 
 /* Few enough failures before, then the password, then room for one more session of the account. */
 static enum cq_rc attempt(struct front_session *session, const struct auth_login *login, struct cq_pool *pool,
-                          struct auth_identity *identity, struct cq_err *err)
+                          struct auth_identity *identity, uint64_t *retry_after_s, struct cq_err *err)
 {
     struct quota_client *quota = session->worker->quota;
-    enum cq_rc rc = quota ? quota_auth_allowed(quota, login->login, &session->addr, NULL, err) : CQ_OK;
+    enum cq_rc rc = quota ? quota_auth_allowed(quota, login->login, &session->addr, retry_after_s, err) : CQ_OK;
     if (rc != CQ_OK)
         return rc;
     rc = auth_verify(session->worker->auth, login, pool, identity, err);
@@ -58,13 +59,30 @@ static enum cq_rc look_again(const struct front_session *session, const struct a
     return auth_session_check(worker->auth, session->account, session->credential, session->service, err);
 }
 
+/* The order of events is that of things: who logged in, then the session. */
+static void tell(struct front_session *session, const struct front_attempt *attempt)
+{
+    front_event_auth(session, attempt);
+    if (attempt->rc == CQ_OK)
+        front_event_opened(session);
+    if (attempt->rc != CQ_E_LIMIT)
+        return;
+    const struct front_limited limited = {
+        .limit = FRONT_LIMIT_SESSIONS_ACCOUNT,
+        .session = session,
+        .account = attempt->identity->account.id,
+    };
+    front_event_limited(session->worker, &limited);
+}
+
 enum cq_rc front_login(struct front_session *session, enum dir_service service, const char *mechanism,
                        struct cq_slice login, struct cq_slice password, struct cq_err *err)
 {
     struct cq_pool *pool = cq_pool_new(LOGIN_POOL);
     const struct auth_login what = {.service = service, .login = login, .password = password};
     struct auth_identity identity = {.reason = AUTH_BACKEND};
-    enum cq_rc rc = attempt(session, &what, pool, &identity, err);
+    struct front_attempt told = {.mechanism = mechanism, .login = login, .identity = &identity};
+    enum cq_rc rc = attempt(session, &what, pool, &identity, &told.retry_after_s, err);
     if (rc == CQ_OK) {
         front_session_identify(session, &identity, service);
         rc = look_again(session, &identity, pool, err);
@@ -77,6 +95,8 @@ enum cq_rc front_login(struct front_session *session, enum dir_service service, 
            CQ_F_STR("protocol", front_protocol_name(session->protocol)), CQ_F_STR("mechanism", mechanism),
            CQ_F_STR("remote_ip", session->peer), CQ_F_SLICE("login", login), CQ_F_ACCOUNT(session->account),
            CQ_F_STR("reason", reason_of(rc, &identity)));
+    told.rc = rc;
+    tell(session, &told);
     cq_pool_free(&pool);
     return rc;
 }

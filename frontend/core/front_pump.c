@@ -18,6 +18,8 @@ static void release(struct front_pump *pump)
 
 static void say_goodbye(struct front_pump *pump, enum front_farewell why)
 {
+    if (why == FRONT_FAREWELL_IDLE)
+        pump->front.ended_by = "idle";
     pump->ops->farewell(pump, why);
     pump->closing = true;
 }
@@ -41,9 +43,11 @@ static bool must_end(const struct front_pump *pump)
 static void run(void *arg)
 {
     struct front_pump *pump = arg;
-    while (!pump->closing && !pump->closed && !pump->handshake && !must_end(pump) && pump->ops->step(pump))
+    while (!pump->closing && !pump->closed && !pump->handshake && !must_end(pump) && pump->ops->step(pump)) {
+        pump->front.commands++;
         if (io_conn_flush(pump->front.conn, front_pump_deadline(pump)) != CQ_OK)
             break;
+    }
     pump->running = false;
     if (pump->closed) {
         release(pump);

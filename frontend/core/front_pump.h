@@ -32,7 +32,7 @@ struct front_pump {
     const struct front_pump_ops *ops;
     uint64_t idle_ms;
     bool running; /* a fiber handles commands */
-    bool closing; /* set by a command: close after it */
+    bool closing; /* set by a command: close after it; front.ended_by tells when it was not the client's wish */
     bool closed;  /* the connection has gone; freed when no fiber runs */
     bool ending;  /* the front-end wants it to end, for this reason: */
     enum front_end why;

@@ -2,6 +2,7 @@
 
 #include "base/cq_rand.h"
 #include "base/cq_time.h"
+#include "core/front_events.h"
 
 #include <stdio.h>
 
@@ -38,6 +39,7 @@ void front_session_init(struct front_session *session, struct front_worker *work
         .protocol = protocol,
         .end = end,
         .started_us = cq_time_wall_us(),
+        .began_us = cq_time_mono_us(),
     };
     front_ulid(session->id);
     session->addr = *io_conn_peer(conn);
@@ -49,6 +51,8 @@ void front_session_init(struct front_session *session, struct front_worker *work
 void front_session_fini(struct front_session *session)
 {
     struct quota_client *quota = session->worker->quota;
+    if (session->account)
+        front_event_closed(session);
     cq_list_remove(&session->link);
     if (quota && session->counted)
         quota_session_end(quota, session->account);
@@ -76,6 +80,9 @@ void front_session_forget(struct front_session *session)
     session->address[0] = '\0';
 }
 
+static const char *const end_names[] = {
+    [FRONT_END_DRAIN] = "drain", [FRONT_END_KICKED] = "kicked", [FRONT_END_ACCOUNT] = "account"};
+
 size_t front_sessions_end(struct front_worker *worker, bool (*match)(const struct front_session *, void *), void *arg,
                           enum front_end why)
 {
@@ -86,6 +93,7 @@ size_t front_sessions_end(struct front_worker *worker, bool (*match)(const struc
             continue;
         if (why != FRONT_END_DRAIN && !session->ended_us)
             session->ended_us = cq_time_mono_us();
+        session->ended_by = end_names[why];
         session->end(session, why);
         ended++;
     }

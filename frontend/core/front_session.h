@@ -43,11 +43,14 @@ struct front_session {
     struct io_addr addr;          /* the client's */
     char peer[IO_ADDR_TEXT_SIZE]; /* the same as text, without the port */
     uint64_t started_us;          /* wall clock */
+    uint64_t began_us;            /* the same moment on the monotonic clock */
     uint64_t account, credential; /* 0 before login */
     enum dir_service service;     /* what it logged in for */
     bool counted;                 /* among the account's sessions */
     uint64_t ended_us;            /* monotonic: when it was thrown out and has not gone yet; 0: it was not */
     uint64_t looked_at;           /* front_revoke.c */
+    uint32_t commands;            /* that have ended */
+    const char *ended_by;         /* a constant: who or what ended it; NULL: the client, until the end is known */
     char address[DIR_ADDRESS_MAX + 1];
 };
 
@@ -55,10 +58,10 @@ struct front_session {
  * admitted by quota_connection_begin() before; fini gives it back. */
 void front_session_init(struct front_session *session, struct front_worker *worker, enum front_protocol protocol,
                         struct io_conn *conn, front_end_fn *end);
-/* Takes it off the list and out of the counts. */
+/* Takes it off the list and out of the counts, and tells that it has ended. The connection is there still. */
 void front_session_fini(struct front_session *session);
 
-/* After a successful login; forget: the login is undone, and not counted any more. */
+/* After a successful log-in (front_login() tells of it); forget: the log-in is undone, and not counted any more. */
 void front_session_identify(struct front_session *session, const struct auth_identity *identity,
                             enum dir_service service);
 

@@ -6,6 +6,7 @@
 #include "base/cq_list.h"
 #include "directory/auth.h"
 #include "directory/directory.h"
+#include "events/event_ring.h"
 #include "io/io_loop.h"
 #include "limits/quota_client.h"
 #include "mailstore/mailstore.h"
@@ -15,10 +16,12 @@ struct front_worker {
     struct mailstore *mailstore;
     struct directory *directory;
     struct auth *auth;
-    struct quota_client *quota; /* rates and connection counts; NULL: none are kept */
-    struct cq_list sessions;    /* struct front_session */
-    const char *hostname;       /* our name in greetings and trace fields */
-    const char *spool_folder;   /* for messages over FRONT_SPOOL_MEMORY */
+    struct quota_client *quota;        /* rates and connection counts; NULL: none are kept */
+    const struct quota_limits *limits; /* what is told of them in events; NULL: nothing */
+    struct event_ring *events;         /* of the process; NULL: no events */
+    struct cq_list sessions;           /* struct front_session */
+    const char *hostname;              /* our name in greetings and trace fields */
+    const char *spool_folder;          /* for messages over FRONT_SPOOL_MEMORY */
 };
 
 #endif

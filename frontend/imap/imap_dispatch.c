@@ -114,6 +114,7 @@ static void tell_changes(struct imap_run *run)
 
 static void count(const struct imap_run *run, enum imap_verb verb, uint64_t started_us)
 {
+    run->session->commands++;
     cq_metric_add(&imap_metrics, IMAP_M_COMMANDS, 1, verb, run->result);
     cq_metric_observe(&imap_metrics, IMAP_M_DURATION, cq_time_mono_us() - started_us, verb);
     cq_log(CQ_DEBUG, "imap.command", CQ_F_STR("session", run->session->id), CQ_F_STR("command", imap_verb_name(verb)),

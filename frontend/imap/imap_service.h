@@ -57,7 +57,7 @@ struct imap_host_ops {
      * CQ_E_LIMIT: too many connections; CQ_E_RATE: too many attempts; others: later. */
     enum cq_rc (*login)(void *host, struct imap_session *session, const struct imap_login *login,
                         struct imap_identity *identity_r, struct cq_err *err);
-    /* The session and its connection have gone; nothing of it is called any more. */
+    /* The session has ended; it and its connection go when this returns. */
     void (*closed)(void *host);
 };
 
@@ -85,6 +85,8 @@ struct imap_session_info {
     uint64_t account; /* 0 before login */
     bool selected, idle;
     const char *client;
+    uint32_t commands; /* that have ended */
+    bool bye;          /* we ended it, or are about to */
 };
 void imap_session_info(const struct imap_session *session, struct imap_session_info *info_r);
 

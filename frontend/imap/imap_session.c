@@ -67,9 +67,9 @@ static void free_session(struct imap_session *session)
     cq_list_remove(&session->link);
     service->session_count--;
     cq_gauge_add(&imap_metrics, IMAP_M_SESSIONS, -1);
+    service->ops->closed(host);
     io_conn_free(&session->conn);
     free(session);
-    service->ops->closed(host);
 }
 
 static void say_bye(struct imap_session *session)
@@ -320,5 +320,7 @@ void imap_session_info(const struct imap_session *session, struct imap_session_i
         .selected = session->view != NULL,
         .idle = session->idle.on,
         .client = session->client,
+        .commands = session->commands,
+        .bye = session->bye_text != NULL,
     };
 }

@@ -41,6 +41,7 @@ struct imap_session {
     struct imap_idle idle;
     uint64_t started_us; /* loop's clock */
     unsigned junk, login_failures;
+    uint32_t commands;               /* that have ended */
     bool condstore;                  /* enabled (RFC 7162 3.1) */
     bool running;                    /* a fiber works for this session */
     bool news;                       /* ... or is to tell an idling client what has changed */

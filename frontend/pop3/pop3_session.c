@@ -77,6 +77,8 @@ static void unknown(struct pop3_session *session)
     session->junk++;
     pop3_say(session, session->junk < max ? "-ERR Unknown command" : "-ERR Closing: this is no mail client");
     session->pump.closing = session->junk >= max;
+    if (session->pump.closing)
+        session->pump.front.ended_by = "server";
 }
 
 static bool is_http(struct cq_slice keyword)

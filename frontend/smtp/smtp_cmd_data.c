@@ -5,6 +5,7 @@
 #include "base/cq_log.h"
 #include "base/cq_rand.h"
 #include "base/cq_time.h"
+#include "core/front_events.h"
 #include "mail/mail_check.h"
 #include "smtp/smtp_data.h"
 
@@ -91,6 +92,18 @@ static struct smtp_reply judge(struct smtp_session *session, struct intake *in)
     return SMTP_GO_ON;
 }
 
+static void tell_limit(struct smtp_session *session, int64_t clears_at)
+{
+    int64_t now = (int64_t)(cq_time_wall_us() / CQ_US_PER_S);
+    const struct front_limited limited = {
+        .limit = FRONT_LIMIT_SENDING,
+        .session = &session->pump.front,
+        .account = session->pump.front.account,
+        .retry_after_s = clears_at > now ? (uint64_t)(clears_at - now) : 0,
+    };
+    front_event_limited(session->pump.front.worker, &limited);
+}
+
 /* The daily counts are exact: raised in the account's own shard before anything is delivered. */
 static struct smtp_reply charge(struct smtp_session *session, char *text, size_t size)
 {
@@ -107,6 +120,7 @@ static struct smtp_reply charge(struct smtp_session *session, char *text, size_t
         return SMTP_GO_ON;
     if (rc != CQ_E_RATE)
         return smtp_reply_for(rc);
+    tell_limit(session, clears_at);
     char when[32];
     struct tm tm;
     time_t seconds = (time_t)clears_at;
@@ -196,6 +210,14 @@ static struct smtp_reply overall(const struct front_delivery *delivery, const st
     return smtp_reply_for(worst);
 }
 
+/* An answer is about one recipient: to LMTP always, to SMTP when there is no other. */
+static void concern(struct smtp_session *session, size_t recipient)
+{
+    const struct smtp_transaction *t = &session->transaction;
+    bool one = session->service->kind == SMTP_LMTP || t->recipient_count == 1;
+    session->concerning = one && recipient < t->recipient_count ? t->recipients[recipient].text : CQ_SLICE_NONE;
+}
+
 /* RFC 2033 4.2: one answer per recipient, in the order of RCPT. */
 static void answer_each(struct smtp_session *session)
 {
@@ -205,6 +227,7 @@ static void answer_each(struct smtp_session *session)
         for (size_t k = 0; k < t->recipients[i].count; k++)
             if (t->targets[t->recipients[i].first + k].rc != CQ_OK)
                 rc = t->targets[t->recipients[i].first + k].rc;
+        concern(session, i);
         smtp_answer(session, smtp_reply_for(rc));
     }
 }
@@ -221,24 +244,29 @@ static void deliver_all(struct smtp_session *session, const struct intake *in)
     cq_log(CQ_INFO, "smtp.message", CQ_F_STR("session", session->pump.front.id), CQ_F_STR("message_id", t->message_id),
            CQ_F_U64("size_bytes", in->spool.size), CQ_F_U64("recipients", t->recipient_count),
            CQ_F_U64("stored", stored), CQ_F_U64("targets", t->target_count));
-    if (session->service->kind == SMTP_LMTP)
+    if (session->service->kind == SMTP_LMTP) {
         answer_each(session);
-    else
+    } else {
+        concern(session, 0);
         smtp_answer(session, overall(&delivery, t));
+    }
 }
 
 /* A refusal of the whole message: to SMTP once, to LMTP for each recipient. */
 static void refuse(struct smtp_session *session, struct smtp_reply reply)
 {
     size_t times = session->service->kind == SMTP_LMTP ? session->transaction.recipient_count : 1;
-    for (size_t i = 0; i < times; i++)
+    for (size_t i = 0; i < times; i++) {
+        concern(session, i);
         smtp_answer(session, reply);
+    }
 }
 
 static void conclude(struct smtp_session *session, struct intake *in)
 {
     char text[96];
     mail_builder_finish(in->builder);
+    session->message_size = in->data.size;
     struct smtp_reply reply = judge(session, in);
     if (!reply.code)
         reply = charge(session, text, sizeof text);

@@ -54,8 +54,8 @@ void smtp_cmd_mail(struct smtp_session *session, struct cq_slice rest)
         reply = judge(session);
     }
     if (reply.code) {
-        smtp_transaction_end(session);
         smtp_answer(session, reply);
+        smtp_transaction_end(session);
         return;
     }
     smtp_say(session, 250, "2.1.0", "Sender OK");

@@ -74,10 +74,10 @@ static void add_recipient(struct smtp_transaction *t, struct smtp_recipient reci
     t->recipients[t->recipient_count++] = recipient;
 }
 
-static struct smtp_reply resolve(struct smtp_session *session, const struct smtp_path *to)
+static struct smtp_reply resolve(struct smtp_session *session, struct cq_slice text)
 {
     struct smtp_transaction *t = &session->transaction;
-    struct smtp_recipient recipient = {.text = smtp_path_text(to, t->pool)};
+    struct smtp_recipient recipient = {.text = text};
     struct dir_resolution found;
     struct cq_err err = {0};
     enum cq_rc rc = directory_resolve(session->pump.front.worker->directory, recipient.text, t->pool, &found, &err);
@@ -105,9 +105,11 @@ void smtp_cmd_rcpt(struct smtp_session *session, struct cq_slice rest)
     }
     rest = cq_pool_slice(t->pool, rest);
     struct smtp_reply reply = parse_reply(smtp_parse_rcpt(rest, t->pool, &rcpt, &param));
+    if (!reply.code)
+        session->concerning = smtp_path_text(&rcpt.to, t->pool);
     if (!reply.code && rcpt.to.utf8 && !t->mail.smtputf8)
         reply = (struct smtp_reply){553, "5.6.7", "That address needs SMTPUTF8"};
     if (!reply.code)
-        reply = resolve(session, &rcpt.to);
+        reply = resolve(session, session->concerning);
     smtp_answer(session, reply);
 }

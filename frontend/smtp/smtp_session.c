@@ -14,6 +14,8 @@ void smtp_say(struct smtp_session *session, unsigned code, const char *enhanced,
                    text);
     if (code >= 500)
         session->errors++;
+    if (code >= 400)
+        smtp_tell_refusal(session, &(struct smtp_reply){code, enhanced, text});
 }
 
 void smtp_answer(struct smtp_session *session, struct smtp_reply reply)
@@ -90,10 +92,22 @@ static void unknown(struct smtp_session *session, struct cq_slice verb)
     session->junk++;
     if (is_http(verb) || session->junk >= max) {
         smtp_say(session, 421, "4.7.0", "Closing: this is no mail client");
+        session->pump.front.ended_by = "server";
         session->pump.closing = true;
         return;
     }
     smtp_say(session, 500, "5.5.2", "Command not recognised");
+}
+
+static void run(struct smtp_session *session, const struct smtp_verb *verb, struct cq_slice rest)
+{
+    struct smtp_reply reply = allowed(session, verb, rest);
+    if (!reply.code && verb->check)
+        reply = verb->check(session, rest);
+    if (reply.code)
+        smtp_answer(session, reply);
+    else
+        verb->proceed(session, rest);
 }
 
 static void dispatch(struct smtp_session *session, struct cq_slice line)
@@ -105,15 +119,14 @@ static void dispatch(struct smtp_session *session, struct cq_slice line)
         unknown(session, name);
         return;
     }
-    struct smtp_reply reply = allowed(session, verb, rest);
-    if (!reply.code && verb->check)
-        reply = verb->check(session, rest);
-    if (reply.code)
-        smtp_answer(session, reply);
-    else
-        verb->proceed(session, rest);
+    session->verb = verb;
+    session->concerning = CQ_SLICE_NONE;
+    session->message_size = 0;
+    run(session, verb, rest);
+    session->verb = NULL;
     if (session->errors > SMTP_ERRORS_MAX) {
         smtp_say(session, 421, "4.7.0", "Too many errors");
+        session->pump.front.ended_by = "server";
         session->pump.closing = true;
     }
 }

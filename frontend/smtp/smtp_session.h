@@ -44,6 +44,9 @@ struct smtp_session {
     struct front_pump pump;
     const struct smtp_service *service;
     struct smtp_transaction transaction;
+    const struct smtp_verb *verb;   /* of the command that runs; NULL: none */
+    struct cq_slice concerning;     /* the recipient that the next answer is about; in the transaction's pool */
+    uint64_t message_size;          /* octets of the message that DATA brought */
     char helo[SMTP_DOMAIN_MAX + 1]; /* "" before EHLO, HELO or LHLO */
     bool esmtp;
     unsigned junk, errors;
@@ -61,7 +64,8 @@ enum smtp_command_flag {
 };
 struct smtp_verb {
     const char *name;
-    unsigned kinds; /* bits 1 << enum smtp_kind */
+    const char *stage; /* for whom a refusal of it refuses mail: its name in message.rejected; NULL: nobody */
+    unsigned kinds;    /* bits 1 << enum smtp_kind */
     unsigned flags;
     struct smtp_reply (*check)(struct smtp_session *session, struct cq_slice rest);
     void (*proceed)(struct smtp_session *session, struct cq_slice rest);
@@ -93,6 +97,12 @@ void smtp_cmd_auth(struct smtp_session *session, struct cq_slice rest);
 void smtp_cmd_mail(struct smtp_session *session, struct cq_slice rest);
 void smtp_cmd_rcpt(struct smtp_session *session, struct cq_slice rest);
 void smtp_cmd_data(struct smtp_session *session, struct cq_slice rest);
+
+/* Tells the outside of a negative answer to the command that runs (message.rejected), when its row has a stage. */
+void smtp_tell_refusal(struct smtp_session *session, const struct smtp_reply *reply);
+
+/* Why, in one word; the map from enhanced status codes is smtp_refusal.c's alone. */
+const char *smtp_refusal_reason(const struct smtp_verb *verb, const struct smtp_reply *reply);
 
 /* What a result code of the shard means to an SMTP client. */
 struct smtp_reply smtp_reply_for(enum cq_rc rc);

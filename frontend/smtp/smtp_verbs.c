@@ -40,19 +40,19 @@ static void help(struct smtp_session *session, struct cq_slice rest)
 }
 
 const struct smtp_verb smtp_verbs[] = {
-    {"EHLO", MX | SUB, SMTP_NO_TRANSACTION, smtp_cmd_hello_check, smtp_cmd_ehlo},
-    {"HELO", MX | SUB, SMTP_NO_TRANSACTION, smtp_cmd_hello_check, smtp_cmd_helo},
-    {"LHLO", LMTP, SMTP_NO_TRANSACTION, smtp_cmd_hello_check, smtp_cmd_ehlo},
-    {"MAIL", ALL, SMTP_NEEDS_HELO | SMTP_NEEDS_AUTH | SMTP_NO_TRANSACTION, NULL, smtp_cmd_mail},
-    {"RCPT", ALL, SMTP_NEEDS_HELO | SMTP_NEEDS_AUTH | SMTP_NEEDS_MAIL, NULL, smtp_cmd_rcpt},
-    {"DATA", ALL, SMTP_NEEDS_MAIL | SMTP_NEEDS_RCPT | SMTP_NO_ARGUMENT, NULL, smtp_cmd_data},
-    {"RSET", ALL, SMTP_NO_ARGUMENT, NULL, rset},
-    {"NOOP", ALL, 0, NULL, noop},
-    {"QUIT", ALL, SMTP_NO_ARGUMENT, NULL, quit},
-    {"VRFY", ALL, 0, NULL, vrfy},
-    {"HELP", ALL, 0, NULL, help},
-    {"STARTTLS", ALL, SMTP_NO_ARGUMENT | SMTP_NO_TRANSACTION, smtp_cmd_starttls_check, smtp_cmd_starttls},
-    {"AUTH", SUB, SMTP_NEEDS_HELO | SMTP_NO_TRANSACTION, smtp_cmd_auth_check, smtp_cmd_auth},
+    {"EHLO", "ehlo", MX | SUB, SMTP_NO_TRANSACTION, smtp_cmd_hello_check, smtp_cmd_ehlo},
+    {"HELO", "ehlo", MX | SUB, SMTP_NO_TRANSACTION, smtp_cmd_hello_check, smtp_cmd_helo},
+    {"LHLO", "ehlo", LMTP, SMTP_NO_TRANSACTION, smtp_cmd_hello_check, smtp_cmd_ehlo},
+    {"MAIL", "mail", ALL, SMTP_NEEDS_HELO | SMTP_NEEDS_AUTH | SMTP_NO_TRANSACTION, NULL, smtp_cmd_mail},
+    {"RCPT", "rcpt", ALL, SMTP_NEEDS_HELO | SMTP_NEEDS_AUTH | SMTP_NEEDS_MAIL, NULL, smtp_cmd_rcpt},
+    {"DATA", "data", ALL, SMTP_NEEDS_MAIL | SMTP_NEEDS_RCPT | SMTP_NO_ARGUMENT, NULL, smtp_cmd_data},
+    {"RSET", NULL, ALL, SMTP_NO_ARGUMENT, NULL, rset},
+    {"NOOP", NULL, ALL, 0, NULL, noop},
+    {"QUIT", NULL, ALL, SMTP_NO_ARGUMENT, NULL, quit},
+    {"VRFY", NULL, ALL, 0, NULL, vrfy},
+    {"HELP", NULL, ALL, 0, NULL, help},
+    {"STARTTLS", NULL, ALL, SMTP_NO_ARGUMENT | SMTP_NO_TRANSACTION, smtp_cmd_starttls_check, smtp_cmd_starttls},
+    {"AUTH", NULL, SUB, SMTP_NEEDS_HELO | SMTP_NO_TRANSACTION, smtp_cmd_auth_check, smtp_cmd_auth},
 };
 const size_t smtp_verb_count = sizeof smtp_verbs / sizeof *smtp_verbs;
 

@@ -27,6 +27,9 @@ struct settings {
     struct quota_settings quota;
 };
 
+#define RESOLVER_THREADS 1
+#define RESOLVER_QUEUE 16
+
 static const struct cq_setting rows[] = {
     CQ_SET_STRING(struct settings, cluster, "cluster", NULL,
                   "Id of the cluster; part of the names in its certificates."),
@@ -41,11 +44,14 @@ static const struct cq_setting rows[] = {
                "Names and addresses with open sessions; more are not counted."),
     CQ_SET_DURATION(struct settings, quota.lease_us, "quota.lease", "15s", "6s", "10m",
                     "The counts of a front-end that was not heard of for this long are dropped."),
+    CQ_SET_INT(struct settings, quota.instances, "quota.instances", "1", 1, 1000, "instances",
+               "Instances of the quota-service: what one decides by its own counters is its share of the limit."),
 };
 
 struct process {
     struct settings settings;
     struct quota_limits limits;
+    struct redis_settings redis;
     struct rpc_server_limits rpc_limits;
     struct admin_config admin_config;
     struct cq_log_config log;
@@ -57,6 +63,8 @@ struct process {
     struct rpc_server *server;
     struct admin_http *admin;
     struct admin_heartbeat *heartbeat;
+    struct admin_check *redis_check; /* NULL: Redis is not configured */
+    struct io_pool *resolver;
     struct io_timer tick;
     struct io_timer stop;
     struct io_signal *signals[3];
@@ -121,7 +129,30 @@ static void on_admin_drain(void *ctx)
     io_loop_post(p->loop, drain_posted, p);
 }
 
+/* Never a reason not to be ready: without Redis this instance decides by itself. */
+static void on_redis(void *ctx, bool up, const char *why)
+{
+    struct process *p = ctx;
+    char text[ADMIN_TEXT_MAX];
+    snprintf(text, sizeof text, up ? "connected" : "limits are decided without it: %s", why);
+    admin_check_set(p->redis_check, true, text);
+}
+
 /* ---- Starting and ending ---- */
+
+static enum cq_rc open_rates(struct process *p, struct cq_err *err)
+{
+    p->resolver = io_pool_new("resolver", RESOLVER_THREADS, RESOLVER_QUEUE);
+    const struct quota_rates_config config = {.loop = p->loop,
+                                              .resolver = p->resolver,
+                                              .cluster = p->settings.cluster,
+                                              .redis = &p->redis,
+                                              .limits = &p->limits,
+                                              .memory = p->service.state,
+                                              .on_redis = on_redis,
+                                              .ctx = p};
+    return quota_rates_new(&config, &p->service.rates, err);
+}
 
 static enum cq_rc open_tls(struct process *p, struct cq_err *err)
 {
@@ -157,6 +188,10 @@ static enum cq_rc open_admin(struct process *p, struct cq_err *err)
     p->heartbeat = admin_heartbeat_add(p->admin, "main");
     struct admin_check *listening = admin_check_add(p->admin, "listening", ADMIN_READY | ADMIN_STARTUP);
     admin_check_set(listening, true, p->settings.listen);
+    if (redis_is_configured(&p->redis)) {
+        p->redis_check = admin_check_add(p->admin, "redis", ADMIN_READY);
+        admin_check_set(p->redis_check, true, "limits are decided without it: not connected yet");
+    }
     admin_http_on_drain(p->admin, on_admin_drain, p);
     return admin_http_start(p->admin, err);
 }
@@ -173,6 +208,8 @@ static enum cq_rc start(struct process *p, struct cq_err *err)
         rc = open_server(p, err);
     if (rc == CQ_OK)
         rc = open_admin(p, err);
+    if (rc == CQ_OK)
+        rc = open_rates(p, err);
     if (rc != CQ_OK)
         return rc;
     p->signals[0] = io_signal_new(p->loop, SIGTERM, on_terminate, p);
@@ -189,6 +226,7 @@ static void finish(struct process *p)
         io_signal_free(&p->signals[i]);
     io_timer_stop(&p->tick);
     io_timer_stop(&p->stop);
+    quota_rates_free(&p->service.rates); /* what waits for Redis is answered */
     rpc_server_free(&p->server);
     for (int i = 0; i < 10; i++) /* farewells of the connections */
         io_loop_turn(p->loop, false);
@@ -196,7 +234,8 @@ static void finish(struct process *p)
         io_tls_unwatch(p->tls);
     io_tls_free(&p->tls);
     quota_state_free(&p->service.state);
-    io_loop_free(&p->loop);
+    io_loop_free(&p->loop); /* ends a fiber that dials */
+    io_pool_free(&p->resolver);
 }
 
 static int run(struct process *p)
@@ -222,6 +261,8 @@ static void register_metrics(struct process *p)
     cq_process_metrics_register("quota-service", CHASQUI_VERSION, "");
     io_metrics_register();
     cq_metrics_register(&quota_metrics);
+    cq_metrics_register(&quota_rates_metrics);
+    cq_metrics_register(&redis_metrics);
     rpc_server_metrics_register(&p->rpc_service, 1);
     admin_metrics_register();
 }
@@ -231,8 +272,11 @@ int main(int argc, char **argv)
     static struct process p;
     struct cq_pool *pool = cq_pool_new(16384);
     const struct cq_config_part parts[] = {CQ_CONFIG_PART("Quota service", rows, &p.settings),
-                                           quota_limits_config_part(&p.limits), rpc_server_config_part(&p.rpc_limits),
-                                           admin_config_part(&p.admin_config), cq_log_config_part(&p.log)};
+                                           quota_limits_config_part(&p.limits),
+                                           redis_config_part(&p.redis),
+                                           rpc_server_config_part(&p.rpc_limits),
+                                           admin_config_part(&p.admin_config),
+                                           cq_log_config_part(&p.log)};
     const struct cq_program program = {
         .name = "chasqui-quota-service",
         .version = CHASQUI_VERSION,

@@ -1,8 +1,11 @@
 #include "quota-service/quota_service.h"
 
 #include "base/cq_log.h"
+#include "base/cq_mem.h"
 #include "base/cq_time.h"
 #include "proto/quota.pb-c.h"
+
+#include <stdlib.h>
 
 #define MESSAGE_MAX (512u << 10) /* 1,000 counts with keys of QUOTA_KEY_MAX bytes */
 
@@ -33,47 +36,64 @@ static void reply_verdict(struct rpc_request *request, const struct quota_answer
     reply_message(request, &verdict.base);
 }
 
-/* ---- Rates ---- */
+/* ---- Rates: answered at once or when Redis has answered ---- */
 
-/* How many items; 0 when the message is malformed or has too many. */
-static size_t read_rates(struct rpc_request *request, Chasqui__Quota__Rates **message_r,
-                         struct quota_rate_item items_r[static QUOTA_RATES_MAX])
+struct rates_call {
+    struct quota_question question;
+    struct rpc_request *request;
+    Chasqui__Quota__Rates *message; /* the items' keys are in it */
+};
+
+static void on_rates_done(struct quota_question *question, const struct quota_answer *answer)
+{
+    struct rates_call *call = cq_containerof(question, struct rates_call, question);
+    if (question->op == QUOTA_RATE_CHARGE)
+        rpc_reply_rc(call->request, CQ_OK);
+    else
+        reply_verdict(call->request, answer);
+    chasqui__quota__rates__free_unpacked(call->message, NULL);
+    free(call);
+}
+
+static void ask_rates(struct quota_service *service, struct rpc_request *request, Chasqui__Quota__Rates *message,
+                      enum quota_rate_op op)
+{
+    struct rates_call *call = cq_malloc(sizeof *call);
+    call->request = request;
+    call->message = message;
+    call->question.op = op;
+    call->question.count = message->n_items;
+    call->question.done = on_rates_done;
+    for (size_t i = 0; i < message->n_items; i++)
+        call->question.items[i] = (struct quota_rate_item){message->items[i]->kind, slice_of(&message->items[i]->key),
+                                                           message->items[i]->cost};
+    quota_rates_ask(service->rates, &call->question);
+}
+
+/* NULL, and the request is answered: malformed, empty, or too many. */
+static Chasqui__Quota__Rates *read_rates(struct rpc_request *request)
 {
     struct cq_slice bytes = rpc_request_message(request);
     Chasqui__Quota__Rates *message = chasqui__quota__rates__unpack(NULL, bytes.len, bytes.data);
-    *message_r = message;
-    if (!message || message->n_items > QUOTA_RATES_MAX)
-        return 0;
-    for (size_t i = 0; i < message->n_items; i++)
-        items_r[i] = (struct quota_rate_item){message->items[i]->kind, slice_of(&message->items[i]->key),
-                                              message->items[i]->cost};
-    return message->n_items;
+    if (message && message->n_items > 0 && message->n_items <= QUOTA_RATES_MAX)
+        return message;
+    chasqui__quota__rates__free_unpacked(message, NULL);
+    rpc_reply_rc(request, CQ_E_PROTO);
+    return NULL;
 }
 
 static void on_rate_check(struct rpc_request *request, void *ctx)
 {
-    struct quota_service *service = ctx;
-    struct quota_rate_item items[QUOTA_RATES_MAX];
-    Chasqui__Quota__Rates *message;
-    size_t count = read_rates(request, &message, items);
-    if (count) {
-        struct quota_answer answer = quota_state_check(service->state, items, count, message->peek, cq_time_mono_us());
-        reply_verdict(request, &answer);
-    } else {
-        rpc_reply_rc(request, CQ_E_PROTO);
-    }
-    chasqui__quota__rates__free_unpacked(message, NULL);
+    Chasqui__Quota__Rates *message = read_rates(request);
+    if (message)
+        ask_rates(ctx, request, message, message->peek ? QUOTA_RATE_PEEK : QUOTA_RATE_TAKE);
 }
 
 static void on_rate_charge(struct rpc_request *request, void *ctx)
 {
-    struct quota_service *service = ctx;
-    struct quota_rate_item items[QUOTA_RATES_MAX];
-    Chasqui__Quota__Rates *message;
-    size_t count = read_rates(request, &message, items);
-    quota_state_charge(service->state, items, count, cq_time_mono_us());
-    rpc_reply_rc(request, count ? CQ_OK : CQ_E_PROTO);
-    chasqui__quota__rates__free_unpacked(message, NULL);
+    Chasqui__Quota__Rates *message = read_rates(request);
+    if (message)
+        ask_rates(ctx, request, message, QUOTA_RATE_CHARGE);
 }
 
 /* ---- Counts ---- */
@@ -149,7 +169,7 @@ static void on_renew(struct rpc_request *request, void *ctx)
     chasqui__quota__renew__free_unpacked(message, NULL);
 }
 
-/* All are quick and touch memory alone: they run on the loop's stack, in the order in which they come. */
+/* All are quick, and none waits on the loop's stack: those that ask Redis keep their request and answer later. */
 #define ASKED RPC_METHOD_READ | RPC_METHOD_INLINE
 #define TOLD RPC_METHOD_ONEWAY | RPC_METHOD_INLINE
 

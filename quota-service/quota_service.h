@@ -2,11 +2,12 @@
 #ifndef CHASQUI_QUOTA_SERVICE_H
 #define CHASQUI_QUOTA_SERVICE_H
 
-#include "quota-service/quota_state.h"
+#include "quota-service/quota_rates.h"
 #include "rpc/rpc_server.h"
 
 struct quota_service {
-    struct quota_state *state;
+    struct quota_state *state; /* counts */
+    struct quota_rates *rates;
     uint64_t lease_us;
 };
 

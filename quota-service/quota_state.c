@@ -11,6 +11,7 @@ struct quota_state {
     const struct quota_limits *limits;
     struct rate_table *rates;
     struct lease_table *counts;
+    uint64_t instances;
 };
 
 /* ---- Metrics ---- */
@@ -21,7 +22,7 @@ static const char *const check_names[] = {"allowed", "refused"};
 
 /* Label values: the rates in their order, then the counts. */
 static const char *const limit_names[] = {
-#define RATE_LABEL(name, number, text, count, period, help) text,
+#define RATE_LABEL(name, number, text, count, period, without_redis, help) text,
     QUOTA_RATES(RATE_LABEL)
 #undef RATE_LABEL
 #define COUNT_LABEL(name, number, text, count, help) text,
@@ -44,11 +45,11 @@ static const struct cq_metric metric_rows[] = {
 
 struct cq_metrics quota_metrics = CQ_METRICS_OF(metric_rows);
 
-static void count_answer(const struct quota_answer *answer, unsigned limit_label)
+void quota_count_answer(const struct quota_answer *answer, unsigned limit)
 {
     cq_metric_add(&quota_metrics, M_CHECKS, 1, answer->allowed ? CHECK_ALLOWED : CHECK_REFUSED);
     if (!answer->allowed)
-        cq_metric_add(&quota_metrics, M_LIMITED, 1, limit_label);
+        cq_metric_add(&quota_metrics, M_LIMITED, 1, limit);
 }
 
 /* ---- Life ---- */
@@ -57,6 +58,7 @@ struct quota_state *quota_state_new(const struct quota_settings *settings, const
 {
     struct quota_state *state = cq_new(struct quota_state);
     state->limits = limits;
+    state->instances = settings->instances > 1 ? (uint64_t)settings->instances : 1;
     state->rates = rate_table_new((size_t)settings->rate_keys_max);
     state->counts = lease_table_new((size_t)settings->count_keys_max, settings->lease_us);
     return state;
@@ -83,7 +85,8 @@ static struct gcra_limit rate_limit(const struct quota_state *state, uint32_t ki
 {
     if (kind == 0 || kind >= QUOTA_RATE_END)
         return (struct gcra_limit){0, 1};
-    return (struct gcra_limit){(uint64_t)state->limits->rates[kind].count, state->limits->rates[kind].period_us};
+    uint64_t count = (uint64_t)state->limits->rates[kind].count, share = count / state->instances;
+    return (struct gcra_limit){count && !share ? 1 : share, state->limits->rates[kind].period_us};
 }
 
 static uint64_t cost_of(const struct quota_rate_item *item)
@@ -113,7 +116,7 @@ struct quota_answer quota_state_check(struct quota_state *state, const struct qu
     }
     if (answer.allowed && !peek)
         quota_state_charge(state, items, count, now_us);
-    count_answer(&answer, answer.allowed ? 0 : items[answer.refused].kind - 1);
+    quota_count_answer(&answer, answer.allowed ? 0 : items[answer.refused].kind - 1);
     return answer;
 }
 
@@ -158,7 +161,7 @@ struct quota_answer quota_state_begin(struct quota_state *state, const struct qu
     }
     if (answer.allowed)
         set_all(state, sender, items, count, now_us);
-    count_answer(&answer, answer.allowed ? 0 : QUOTA_RATE_END - 1 + items[answer.refused].kind - 1);
+    quota_count_answer(&answer, answer.allowed ? 0 : QUOTA_RATE_END - 1 + items[answer.refused].kind - 1);
     return answer;
 }
 

@@ -1,6 +1,7 @@
 /* What the quota-service knows and decides: rates and counts under the limits of its settings. Plain values in and out,
- * time as an argument, no network: quota_service.c decodes and encodes. In memory: after a restart rates begin anew
- * (which forgives), and counts come back from the front-ends within one renewal. */
+ * time as an argument, no network: quota_service.c decodes and encodes, quota_rates.c asks Redis first where there is
+ * one. In memory: after a restart rates begin anew (which forgives), and counts come back from the front-ends within
+ * one renewal. */
 #ifndef CHASQUI_QUOTA_STATE_H
 #define CHASQUI_QUOTA_STATE_H
 
@@ -15,6 +16,7 @@ struct quota_settings {
     int64_t rate_keys_max;
     int64_t count_keys_max;
     uint64_t lease_us;
+    int64_t instances; /* of the quota-service: rates kept here are limited to this one's share; 0: 1 */
 };
 
 struct quota_state;
@@ -59,6 +61,10 @@ void quota_state_set(struct quota_state *state, const struct quota_sender *sende
                      size_t count, uint64_t now_us);
 bool quota_state_renew(struct quota_state *state, const struct lease_holder_id *holder, uint64_t number,
                        uint64_t now_us);
+
+/* chasqui_quota_checks_total and chasqui_quota_limited_total, for answers that were not made here. `limit` is the
+ * refusing one's place in the list of limits: the rates in their order, then the counts. */
+void quota_count_answer(const struct quota_answer *answer, unsigned limit);
 
 /* Once a second: ends leases, sets the gauges. Returns how many holders were dropped. */
 size_t quota_state_tick(struct quota_state *state, uint64_t now_us);

@@ -2,19 +2,18 @@
 
 #define PERIOD_MAX (UINT64_C(1) << 40)
 
-/* Time that one costs: at least 1 us, so more than 10^6 per second is 10^6 per second. */
-static uint64_t interval_of(const struct gcra_limit *limit)
+/* More than 10^6 per second is 10^6 per second. */
+uint64_t gcra_interval_us(const struct gcra_limit *limit)
 {
     uint64_t period = limit->period_us < PERIOD_MAX ? limit->period_us : PERIOD_MAX;
     uint64_t interval = period / limit->count;
     return interval ? interval : 1;
 }
 
-/* The debt that may stand at once. */
-static uint64_t burst_of(const struct gcra_limit *limit)
+uint64_t gcra_burst_us(const struct gcra_limit *limit)
 {
     uint64_t burst;
-    return __builtin_mul_overflow(interval_of(limit), limit->count, &burst) ? UINT64_MAX : burst;
+    return __builtin_mul_overflow(gcra_interval_us(limit), limit->count, &burst) ? UINT64_MAX : burst;
 }
 
 static uint64_t debt_at(uint64_t tat_us, uint64_t now_us)
@@ -26,7 +25,7 @@ static uint64_t debt_at(uint64_t tat_us, uint64_t now_us)
 static uint64_t add_cost(uint64_t debt, const struct gcra_limit *limit, uint64_t cost)
 {
     uint64_t price, sum;
-    if (__builtin_mul_overflow(interval_of(limit), cost, &price) || __builtin_add_overflow(debt, price, &sum))
+    if (__builtin_mul_overflow(gcra_interval_us(limit), cost, &price) || __builtin_add_overflow(debt, price, &sum))
         return UINT64_MAX;
     return sum;
 }
@@ -41,12 +40,12 @@ struct gcra_verdict gcra_peek(uint64_t tat_us, const struct gcra_limit *limit, u
 {
     if (limit->count == 0)
         return (struct gcra_verdict){true, UINT64_MAX, 0};
-    uint64_t burst = burst_of(limit), debt = clamp(debt_at(tat_us, now_us), burst);
+    uint64_t burst = gcra_burst_us(limit), debt = clamp(debt_at(tat_us, now_us), burst);
     uint64_t after = add_cost(debt, limit, cost);
     if (cost == 0 || after <= burst)
-        return (struct gcra_verdict){true, (burst - after) / interval_of(limit), 0};
+        return (struct gcra_verdict){true, (burst - after) / gcra_interval_us(limit), 0};
     uint64_t alone = add_cost(0, limit, cost);
-    return (struct gcra_verdict){false, (burst - debt) / interval_of(limit),
+    return (struct gcra_verdict){false, (burst - debt) / gcra_interval_us(limit),
                                  alone > burst ? UINT64_MAX : after - burst};
 }
 
@@ -54,7 +53,7 @@ void gcra_charge(uint64_t *tat_us, const struct gcra_limit *limit, uint64_t cost
 {
     if (limit->count == 0 || cost == 0)
         return;
-    uint64_t burst = burst_of(limit), debt = clamp(debt_at(*tat_us, now_us), burst);
+    uint64_t burst = gcra_burst_us(limit), debt = clamp(debt_at(*tat_us, now_us), burst);
     debt = clamp(add_cost(debt, limit, cost), burst);
     *tat_us = debt > UINT64_MAX - now_us ? UINT64_MAX : now_us + debt;
 }

@@ -19,6 +19,10 @@ struct gcra_verdict {
     uint64_t retry_after_us; /* until the same cost would be allowed; 0 when it is, UINT64_MAX when it never will be */
 };
 
+/* Time that one costs (at least 1), and the debt that may stand at once; count > 0. */
+uint64_t gcra_interval_us(const struct gcra_limit *limit);
+uint64_t gcra_burst_us(const struct gcra_limit *limit);
+
 /* Would `cost` be allowed at `now`? Changes nothing. cost 0 always is. */
 struct gcra_verdict gcra_peek(uint64_t tat_us, const struct gcra_limit *limit, uint64_t cost, uint64_t now_us);
 

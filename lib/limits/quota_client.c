@@ -52,7 +52,7 @@ struct quota_client {
 enum { M_LOCAL, M_REFUSED };
 
 static const char *const kind_names[] = {
-#define RATE_LABEL(name, number, text, count, period, help) text,
+#define RATE_LABEL(name, number, text, count, period, without_redis, help) text,
     QUOTA_RATES(RATE_LABEL)
 #undef RATE_LABEL
 #define COUNT_LABEL(name, number, text, count, help) text,

@@ -7,12 +7,13 @@
 
 #define QUOTA_KEY_MAX 320 /* bytes of a key (an address, a login name and an address); longer keys are cut */
 
-/* Rates: so many in a time, spread over it (GCRA). X(name, number, text, count, period, help) */
+/* Rates: so many in a time, spread over it (GCRA). X(name, number, text, count, period, without_redis, help) */
 #define QUOTA_RATES(X)                                                                                                 \
-    X(QUOTA_AUTH_ADDRESS, 1, "auth_address", "60", "10m", "Failed log-ins from one address (IPv6: one /64).")          \
-    X(QUOTA_AUTH_ACCOUNT, 2, "auth_account", "100", "1h", "Failed log-ins of one name, from all addresses together.")  \
-    X(QUOTA_AUTH_PAIR, 3, "auth_pair", "10", "10m", "Failed log-ins of one name from one address.")                    \
-    X(QUOTA_CONNECT, 4, "connect", "600", "1m", "New connections from one address (IPv6: one /64).")
+    X(QUOTA_AUTH_ADDRESS, 1, "auth_address", "60", "10m", "local", "Failed log-ins from one address (IPv6: one /64).") \
+    X(QUOTA_AUTH_ACCOUNT, 2, "auth_account", "100", "1h", "local",                                                     \
+      "Failed log-ins of one name, from all addresses together.")                                                      \
+    X(QUOTA_AUTH_PAIR, 3, "auth_pair", "10", "10m", "local", "Failed log-ins of one name from one address.")           \
+    X(QUOTA_CONNECT, 4, "connect", "600", "1m", "open", "New connections from one address (IPv6: one /64).")
 
 /* Counts: so many at once. X(name, number, text, count, help) */
 #define QUOTA_COUNTS(X)                                                                                                \
@@ -21,7 +22,7 @@
       "Connections of one address at once, over all front-ends (many people may share an address).")
 
 enum quota_rate {
-#define QUOTA_RATE_ENUM(name, number, text, count, period, help) name = (number),
+#define QUOTA_RATE_ENUM(name, number, text, count, period, without_redis, help) name = (number),
     QUOTA_RATES(QUOTA_RATE_ENUM)
 #undef QUOTA_RATE_ENUM
         QUOTA_RATE_END
@@ -37,9 +38,15 @@ enum quota_count {
 const char *quota_rate_name(enum quota_rate kind); /* "auth_address"; "?" */
 const char *quota_count_name(enum quota_count kind);
 
+/* What decides while Redis is away. */
+enum quota_policy { QUOTA_POLICY_LOCAL, QUOTA_POLICY_OPEN, QUOTA_POLICY_CLOSED };
+#define QUOTA_POLICIES 3
+extern const char *const quota_policy_names[QUOTA_POLICIES + 1]; /* NULL at the end */
+
 struct quota_rate_limit {
     int64_t count;      /* 0: no limit */
     uint64_t period_us; /* > 0 */
+    int without_redis;  /* enum quota_policy */
 };
 
 /* Settings limits.*. */

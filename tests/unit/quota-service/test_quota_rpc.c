@@ -39,7 +39,11 @@ static void open_all(void)
     struct cq_config_part part = quota_limits_config_part(&limits);
     struct cq_err err = {0};
     assert_int_equal(cq_config_parse(&part, 1, "f", cq_slice_cstr(text), fx_reply_pool, &err), CQ_OK);
-    service = (struct quota_service){quota_state_new(&settings, &limits), LEASE_US};
+    static const struct redis_settings no_redis;
+    service = (struct quota_service){.state = quota_state_new(&settings, &limits), .lease_us = LEASE_US};
+    const struct quota_rates_config rates = {
+        .loop = fx_loop, .cluster = "c1", .redis = &no_redis, .limits = &limits, .memory = service.state};
+    assert_int_equal(quota_rates_new(&rates, &service.rates, &err), CQ_OK);
     struct rpc_service methods = quota_rpc_service(&service);
     server = fx_server_new(methods.methods, methods.count, methods.ctx, NULL, "quota");
     open_worker(0, "frontend");
@@ -53,6 +57,7 @@ static void close_all(void)
         fx_client_free(&links[i]);
     }
     fx_server_free(&server);
+    quota_rates_free(&service.rates);
     quota_state_free(&service.state);
 }
 

@@ -1,0 +1,25 @@
+/* Shared by redis_client.c (commands) and redis_dial.c (finding and entering a master). */
+#ifndef CHASQUI_REDIS_PRIVATE_H
+#define CHASQUI_REDIS_PRIVATE_H
+
+#include "redis/redis_client.h"
+
+#include "io/io_conn.h"
+
+struct redis_dial {
+    struct io_loop *loop;
+    struct io_pool *resolver;
+    const struct redis_settings *settings;
+    struct cq_slice password; /* empty: none */
+    struct io_tls *tls;       /* NULL: plain, to loopback addresses alone */
+    const char *load_script;
+};
+
+/* On a fiber: a connection to the master, authenticated, the script loaded, input paused. The error's text says which
+ * server and what to do. */
+enum cq_rc redis_dial_master(const struct redis_dial *dial, struct io_conn **conn_r, struct cq_err *err);
+
+/* The command in Redis' protocol, appended to the connection's output. False: too long or too many arguments. */
+bool redis_write_command(struct io_conn *conn, const struct cq_slice *args, size_t count);
+
+#endif

@@ -226,7 +226,7 @@ static void many_keys(void *arg)
     for (uint64_t account = 0; account < 1000; account++) /* two full messages and an empty rest */
         assert_int_equal(begin(0, account), CQ_OK);
     quota_state_free(&service.state);
-    service.state = quota_state_new(&(struct quota_settings){1000, 2000, LEASE_US}, &limits);
+    service.state = quota_state_new(&(struct quota_settings){1000, 2000, LEASE_US, 1}, &limits);
     WAIT_UNTIL(service_knows(200, 1));
     assert_true(service_knows(3, 1));
     close_all();

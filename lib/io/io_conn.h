@@ -85,6 +85,7 @@ struct io_connect {
     const char *server_name; /* SNI, and the name that the certificate must have; NULL: the chain alone is verified, and
                                 the caller judges the names of io_conn_tls() */
     struct io_addr bind;     /* our address; IO_UNSPEC: any */
+    const struct io_tls_session *resume; /* of an earlier connection to the same server; NULL: a full handshake */
 };
 
 /* On a fiber: a connected client, TLS handshake done, input paused and no ops. CQ_E_UNAVAILABLE (refused, unreachable),
@@ -164,9 +165,9 @@ void io_conn_set_idle(struct io_conn *conn, uint64_t idle_ms); /* 0: never; star
  * on_tls; input is announced after it. Also for implicit TLS, right after io_conn_new (a listener does that). */
 bool io_conn_start_tls(struct io_conn *conn, struct io_tls *server);
 
-/* On a fiber, client side, input paused: the handshake; as io_conn_connect. */
+/* On a fiber, client side, input paused: the handshake; as io_conn_connect (resume may be NULL). */
 enum cq_rc io_conn_start_tls_client(struct io_conn *conn, struct io_tls *client, const char *server_name,
-                                    uint64_t deadline_us, struct cq_err *err);
+                                    const struct io_tls_session *resume, uint64_t deadline_us, struct cq_err *err);
 
 /* Subject alternative names of a peer that are kept; a client certificate with more is refused. */
 #define IO_TLS_NAMES_MAX 32
@@ -185,6 +186,12 @@ struct io_tls_info {
 
 /* NULL: no TLS, or its handshake is not done. Made at the first call; lives as long as the connection. */
 const struct io_tls_info *io_conn_tls(struct io_conn *conn);
+
+/* Client side: what a later connection to the same server may resume (RFC 8446 2.2), NULL when the server has given
+ * nothing (yet: under TLS 1.3 tickets come after the handshake, with the server's first words). The caller frees it;
+ * each is meant to be used once. Never with early data. */
+struct io_tls_session *io_conn_tls_session(struct io_conn *conn);
+void io_tls_session_free(struct io_tls_session **session);
 
 /* Keying material (RFC 5705; "EXPORTER-Channel-Binding", no context, 32 bytes is tls-exporter of RFC 9266; under
  * TLS 1.2 it needs the extended master secret). False: no TLS, or not safe for channel binding. */

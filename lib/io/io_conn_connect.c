@@ -61,7 +61,7 @@ enum cq_rc io_conn_connect(struct io_loop *loop, const struct io_connect *what, 
     struct io_conn *conn = io_conn_new(loop, fd, what->options);
     io_conn_pause(conn);
     if (what->tls)
-        rc = io_conn_start_tls_client(conn, what->tls, what->server_name, deadline_us, err);
+        rc = io_conn_start_tls_client(conn, what->tls, what->server_name, what->resume, deadline_us, err);
     if (rc == CQ_OK) {
         *conn_r = conn;
         return CQ_OK;

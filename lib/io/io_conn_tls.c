@@ -7,6 +7,11 @@
 #include "base/cq_mem.h"
 #include "io/io_conn_private.h"
 
+/* For a client that comes again. */
+struct io_tls_session {
+    SSL_SESSION *session; /* ours */
+};
+
 enum cq_rc conn_begin_tls(struct io_conn *conn, struct io_tls *tls, bool client, const char *server_name,
                           bool keep_input, struct cq_err *err)
 {
@@ -47,7 +52,7 @@ static enum cq_rc wait_for_handshake(struct io_conn *conn, uint64_t deadline_us,
 }
 
 enum cq_rc io_conn_start_tls_client(struct io_conn *conn, struct io_tls *client, const char *server_name,
-                                    uint64_t deadline_us, struct cq_err *err)
+                                    const struct io_tls_session *resume, uint64_t deadline_us, struct cq_err *err)
 {
     CQ_ASSERT(conn->paused || !conn->ops || !conn->ops->on_input);
     if (conn->state != CONN_OPEN)
@@ -55,6 +60,8 @@ enum cq_rc io_conn_start_tls_client(struct io_conn *conn, struct io_tls *client,
     if (conn->in.len)
         return CQ_FAIL(err, CQ_E_PROTO, "the server sent %zu bytes in clear before TLS", conn->in.len);
     enum cq_rc rc = conn_begin_tls(conn, client, true, server_name, false, err);
+    if (rc == CQ_OK && resume) /* one that is too old or of another server costs a full handshake, no more */
+        SSL_set_session(io_filter_tls_ssl(conn->top), resume->session);
     return rc == CQ_OK ? wait_for_handshake(conn, deadline_us, err) : rc;
 }
 
@@ -185,6 +192,27 @@ void conn_tls_info_free(struct io_conn *conn)
         free(all->texts[--all->text_count]);
     free(all);
     conn->tls_info = NULL;
+}
+
+struct io_tls_session *io_conn_tls_session(struct io_conn *conn)
+{
+    SSL *ssl = ssl_of(conn);
+    SSL_SESSION *session = ssl ? SSL_get0_session(ssl) : NULL;
+    if (!session || !SSL_SESSION_is_resumable(session))
+        return NULL;
+    struct io_tls_session *kept = cq_new(struct io_tls_session);
+    kept->session = SSL_SESSION_dup(session); /* a connection that ends badly spoils its own one */
+    CQ_ASSERT(kept->session);
+    return kept;
+}
+
+void io_tls_session_free(struct io_tls_session **session)
+{
+    if (!*session)
+        return;
+    SSL_SESSION_free((*session)->session);
+    free(*session);
+    *session = NULL;
 }
 
 bool io_conn_tls_exporter(struct io_conn *conn, const char *label, uint8_t *out, size_t size)

@@ -11,6 +11,7 @@
 #include "base/cq_slice.h"
 
 struct io_tls;
+struct io_tls_session; /* what a client may resume: io_conn_tls_session() */
 
 #define IO_TLS_CERTS_MAX 64            /* certificate and key pairs of one context */
 #define IO_TLS_ALPN_MAX 8              /* protocols of one context */

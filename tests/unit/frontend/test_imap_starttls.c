@@ -107,7 +107,7 @@ static void shake_hands(void *arg)
 {
     struct client *c = arg;
     struct cq_err err = {0};
-    c->tls_rc = io_conn_start_tls_client(c->conn, client_tls, "mail.example.test",
+    c->tls_rc = io_conn_start_tls_client(c->conn, client_tls, "mail.example.test", NULL,
                                          io_loop_deadline(c->fixture->loop, 5000), &err);
     c->tls_ended = true;
 }

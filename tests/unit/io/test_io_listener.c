@@ -494,7 +494,7 @@ static void a_listener_may_end_in_the_middle_of_handshakes(void **state)
 static void start_client_tls(void *arg)
 {
     struct caller *caller = arg;
-    caller->rc = io_conn_start_tls_client(caller->conn, client_tls, NULL, IO_NO_DEADLINE, &caller->err);
+    caller->rc = io_conn_start_tls_client(caller->conn, client_tls, NULL, NULL, IO_NO_DEADLINE, &caller->err);
     caller->ended = true;
 }
 

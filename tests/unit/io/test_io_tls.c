@@ -106,6 +106,7 @@ struct dial {
     struct io_conn *conn;
     struct io_tls *tls;
     const char *name;
+    const struct io_tls_session *resume;
     uint64_t deadline_us;
     enum cq_rc rc;
     struct cq_err err;
@@ -115,14 +116,15 @@ struct dial {
 static void dial(void *arg)
 {
     struct dial *d = arg;
-    d->rc = io_conn_start_tls_client(d->conn, d->tls, d->name, d->deadline_us, &d->err);
+    d->rc = io_conn_start_tls_client(d->conn, d->tls, d->name, d->resume, d->deadline_us, &d->err);
     d->ended = true;
 }
 
 static struct peer server, client;
 
 /* A connected pair in which both have begun TLS; what came of the client's side is returned. */
-static struct dial handshake(struct io_tls *server_tls, struct io_tls *client_tls, const char *name)
+static struct dial handshake_again(struct io_tls *server_tls, struct io_tls *client_tls, const char *name,
+                                   const struct io_tls_session *resume)
 {
     struct io_conn *a, *b;
     io_pair_new(test_loop, NULL, &a, &b);
@@ -130,7 +132,7 @@ static struct dial handshake(struct io_tls *server_tls, struct io_tls *client_tl
     peer_init(&client, NULL);
     client.conn = b;
     server.keep_after_close = true;
-    struct dial d = {.conn = b, .tls = client_tls, .name = name, .deadline_us = IO_NO_DEADLINE};
+    struct dial d = {.conn = b, .tls = client_tls, .name = name, .resume = resume, .deadline_us = IO_NO_DEADLINE};
     assert_false(io_conn_start_tls(a, server_tls));
     io_fiber_spawn(test_loop, dial, &d, NULL);
     turns_until(d.ended);
@@ -140,11 +142,48 @@ static struct dial handshake(struct io_tls *server_tls, struct io_tls *client_tl
     return d;
 }
 
+static struct dial handshake(struct io_tls *server_tls, struct io_tls *client_tls, const char *name)
+{
+    return handshake_again(server_tls, client_tls, name, NULL);
+}
+
 static void hang_up(void)
 {
     peer_fini(&client);
     peer_fini(&server);
     turns(2);
+}
+
+static struct io_tls_session *talk_and_keep_the_session(void)
+{
+    io_conn_write_cstr(server.conn, "* OK ready\r\n");
+    turns_until(client.got.len); /* the tickets came before it */
+    return io_conn_tls_session(client.conn);
+}
+
+static void a_client_resumes_what_it_kept_of_an_earlier_connection(void **state)
+{
+    (void)state;
+    struct io_tls_server_options options = server_options();
+    struct io_tls *s = server_new(&options), *other = server_new(&options), *c = client_new(NULL, NULL);
+    assert_int_equal(handshake(s, c, "mail.example.test").rc, CQ_OK);
+    assert_false(io_conn_tls(client.conn)->resumed);
+    struct io_tls_session *first = talk_and_keep_the_session();
+    assert_non_null(first);
+    hang_up();
+    assert_int_equal(handshake_again(s, c, "mail.example.test", first).rc, CQ_OK);
+    assert_true(io_conn_tls(client.conn)->resumed && io_conn_tls(server.conn)->resumed);
+    struct io_tls_session *second = talk_and_keep_the_session();
+    hang_up();
+    assert_int_equal(handshake_again(other, c, "mail.example.test", second).rc, CQ_OK); /* its keys are not those */
+    assert_false(io_conn_tls(client.conn)->resumed);
+    hang_up();
+    io_tls_session_free(&first);
+    io_tls_session_free(&second);
+    io_tls_session_free(&second);
+    io_tls_free(&s);
+    io_tls_free(&other);
+    io_tls_free(&c);
 }
 
 static void both_sides_talk_and_know_what_was_agreed(void **state)
@@ -1105,6 +1144,7 @@ int main(void)
     io_metrics_register();
     const struct CMUnitTest tests[] = {
         T(both_sides_talk_and_know_what_was_agreed),
+        T(a_client_resumes_what_it_kept_of_an_earlier_connection),
         T(a_client_refuses_whom_it_cannot_believe),
         T(an_internal_link_needs_a_client_certificate_of_our_ca),
         T(only_a_protocol_of_ours_may_be_offered),

@@ -4,6 +4,7 @@
 #define CTL_H
 
 #include "admin/admin_commands.h"
+#include "base/cq_args.h"
 #include "base/cq_buf.h"
 #include "base/cq_config.h"
 #include "base/cq_pool.h"
@@ -13,14 +14,25 @@
 
 #define CTL_OUTPUT_MAX (256u << 20)
 
-/* Exit statuses, also in --help. */
+#define CTL_SETTINGS_PATH "/etc/chasqui/chasquictl.yaml"
+#define CTL_SYNOPSIS_MAX 1024
+
+/* Exit statuses: X(name, what --help and the manual say). Their numbers are promised. */
+#define CTL_EXITS(X)                                                                                                   \
+    X(CTL_DONE, "done")                                                                                                \
+    X(CTL_REFUSED, "refused; the message says why and what to do")                                                     \
+    X(CTL_USAGE, "the command line or the settings are wrong; nothing was asked")                                      \
+    X(CTL_UNREACHABLE, "nobody answered; nothing has happened")                                                        \
+    X(CTL_UNKNOWN, "the answer was lost; it may have happened, and the command may be repeated")                       \
+    X(CTL_LATER, "not now: something is unavailable or overloaded; repeat the command")
+
 enum ctl_exit {
-    CTL_DONE = 0,
-    CTL_REFUSED = 1,     /* the cluster said no */
-    CTL_USAGE = 2,       /* the command line or the settings are wrong */
-    CTL_UNREACHABLE = 3, /* nobody answered: nothing is known to have happened */
-    CTL_UNKNOWN = 4      /* the answer was lost: it may have happened; the commands are safe to repeat */
+#define CTL_EXIT_ENUM(name, text) name,
+    CTL_EXITS(CTL_EXIT_ENUM)
+#undef CTL_EXIT_ENUM
 };
+extern const char *const ctl_exit_texts[];
+extern const size_t ctl_exit_count;
 
 struct ctl_settings {
     const char *cluster;
@@ -61,6 +73,9 @@ bool ctl_field(const struct ctl_request *request, const char *name, struct cq_sl
 void ctl_help(struct cq_buf *out);                              /* all commands */
 void ctl_help_group(struct cq_buf *out, struct cq_slice group); /* "account": those that begin so */
 void ctl_help_command(struct cq_buf *out, const struct admin_command *command);
+void ctl_synopsis(struct cq_buf *out, const struct admin_command *command);   /* "account list [<domain>]" */
+void ctl_param_text(const struct admin_param *param, char text_r[static 64]); /* "<domain>", "--quota V" */
+void ctl_man(struct cq_buf *out, const struct cq_arg *options, size_t option_count);
 
 /* Rows of cells, in the order of the command's columns. */
 struct ctl_rows {

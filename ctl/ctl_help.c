@@ -1,8 +1,22 @@
 #include "ctl.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static const char *synopsis(struct cq_buf *out, const struct admin_command *command)
+const char *const ctl_exit_texts[] = {
+#define CTL_EXIT_TEXT(name, text) [name] = text,
+    CTL_EXITS(CTL_EXIT_TEXT)
+#undef CTL_EXIT_TEXT
+};
+const size_t ctl_exit_count = sizeof ctl_exit_texts / sizeof *ctl_exit_texts;
+
+static void fill(char *out, size_t size, const char *shape, const char *name)
+{
+    const char *hole = strstr(shape, "%s");
+    snprintf(out, size, "%.*s%s%s", (int)(hole - shape), shape, name, hole + 2);
+}
+
+void ctl_synopsis(struct cq_buf *out, const struct admin_command *command)
 {
     static const char *const shapes[] = {
         [ADMIN_REQUIRED] = " <%s>",   [ADMIN_OPTIONAL] = " [<%s>]", [ADMIN_REPEATED] = " <%s>...",
@@ -10,12 +24,19 @@ static const char *synopsis(struct cq_buf *out, const struct admin_command *comm
     };
     cq_buf_cstr(out, command->name);
     for (size_t i = 0; i < admin_param_count(command); i++) {
-        const char *shape = shapes[command->params[i].kind], *hole = strstr(shape, "%s");
-        cq_buf_add(out, shape, (size_t)(hole - shape));
-        cq_buf_cstr(out, command->params[i].name);
-        cq_buf_cstr(out, hole + 2);
+        char text[64];
+        fill(text, sizeof text, shapes[command->params[i].kind], command->params[i].name);
+        cq_buf_cstr(out, text);
     }
-    return command->help;
+}
+
+void ctl_param_text(const struct admin_param *param, char text_r[static 64])
+{
+    static const char *const shapes[] = {
+        [ADMIN_REQUIRED] = "<%s>", [ADMIN_OPTIONAL] = "<%s>", [ADMIN_REPEATED] = "<%s>...",
+        [ADMIN_OPTION] = "--%s V", [ADMIN_SWITCH] = "--%s",   [ADMIN_SECRET] = "--%s-stdin",
+    };
+    fill(text_r, 64, shapes[param->kind], param->name);
 }
 
 static void list(struct cq_buf *out, struct cq_slice prefix)
@@ -33,9 +54,10 @@ void ctl_help(struct cq_buf *out)
 {
     cq_buf_cstr(out, "\ncommands (chasquictl COMMAND --help tells more):\n");
     list(out, CQ_SLICE_NONE);
-    cq_buf_cstr(out,
-                "\nexit status: 0 done; 1 refused; 2 the command line or the settings are wrong; 3 nobody answered;\n"
-                "4 the answer was lost, and the command may be repeated\n");
+    cq_buf_cstr(out, "\nSettings are read from --config, else $CHASQUICTL_CONFIG, else " CTL_SETTINGS_PATH ".\n"
+                     "\nexit status:\n");
+    for (size_t i = 0; i < ctl_exit_count; i++)
+        cq_buf_printf(out, "  %zu  %s\n", i, ctl_exit_texts[i]);
 }
 
 void ctl_help_group(struct cq_buf *out, struct cq_slice group)
@@ -47,13 +69,15 @@ void ctl_help_group(struct cq_buf *out, struct cq_slice group)
 void ctl_help_command(struct cq_buf *out, const struct admin_command *command)
 {
     cq_buf_cstr(out, "usage: chasquictl ");
-    synopsis(out, command);
+    ctl_synopsis(out, command);
     cq_buf_printf(out, "\n\n%s\n", command->help);
     if (admin_param_count(command))
         cq_buf_byte(out, '\n');
     for (size_t i = 0; i < admin_param_count(command); i++) {
         const struct admin_param *param = &command->params[i];
-        cq_buf_printf(out, "  %-18s %s%s\n", param->name, param->help,
+        char name[64];
+        ctl_param_text(param, name);
+        cq_buf_printf(out, "  %-20s %s%s\n", name, param->help,
                       param->kind == ADMIN_SECRET ? " (first line of standard input, asked for on a terminal)" : "");
     }
     if (command->octets) {

@@ -26,8 +26,30 @@ static const struct admin_command *match(int count, char **words, int *used_r)
     return NULL;
 }
 
+/* "account" alone, or "account ad": the verbs that there are. */
+static enum cq_rc unknown_verb(const char *noun, const char *verb, struct cq_err *err)
+{
+    struct cq_buf verbs;
+    cq_buf_init(&verbs, 512);
+    for (size_t i = 0; i < admin_command_count; i++) {
+        struct cq_slice rest = cq_slice_cstr(admin_commands[i].name);
+        if (cq_slice_eq(cq_slice_cut(&rest, ' '), cq_slice_cstr(noun)))
+            cq_buf_printf(&verbs, "%s%.*s", verbs.len ? ", " : "", CQ_SLICE_ARG(rest));
+    }
+    enum cq_rc rc = verbs.len == 0 ? CQ_OK
+                    : verb         ? CQ_FAIL(err, CQ_E_INVALID, "%s has no command \"%s\", but %.*s", noun, verb,
+                                             CQ_SLICE_ARG(cq_buf_slice(&verbs)))
+                                   : CQ_FAIL(err, CQ_E_INVALID, "%s needs one of %.*s; see chasquictl %s --help", noun,
+                                             CQ_SLICE_ARG(cq_buf_slice(&verbs)), noun);
+    cq_buf_fini(&verbs);
+    return rc;
+}
+
 static enum cq_rc unknown_command(int count, char **words, struct cq_err *err)
 {
+    enum cq_rc rc = unknown_verb(words[0], count > 1 ? words[1] : NULL, err);
+    if (rc != CQ_OK)
+        return rc;
     const char *names[64];
     char typed[256];
     size_t n = 0;
@@ -100,6 +122,10 @@ static enum cq_rc parse_option(struct ctl_request *request, char **words, int co
             return CQ_OK; /* where secrets come from anyway */
         param = NULL;
     }
+    if (param && param->kind == ADMIN_SECRET)
+        return CQ_FAIL(err, CQ_E_INVALID,
+                       "a %s on the command line can be seen by others: give it on standard input (--%s-stdin)",
+                       param->name, param->name);
     if (!param || (param->kind != ADMIN_OPTION && param->kind != ADMIN_SWITCH))
         return CQ_FAIL(err, CQ_E_INVALID, "%s has no option %s; see chasquictl %s --help", request->command->name,
                        words[*at], request->command->name);

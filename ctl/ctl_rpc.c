@@ -32,5 +32,5 @@ enum ctl_exit ctl_exit_of(enum rpc_fate fate, enum cq_rc rc)
         return CTL_UNREACHABLE;
     if (fate == RPC_SENT || rc == CQ_E_UNKNOWN_OUTCOME)
         return CTL_UNKNOWN;
-    return rc == CQ_OK ? CTL_DONE : CTL_REFUSED;
+    return rc == CQ_OK ? CTL_DONE : cq_rc_retryable(rc) ? CTL_LATER : CTL_REFUSED;
 }

@@ -60,7 +60,8 @@ static enum ctl_exit ask(struct ctl *ctl, const struct ctl_request *request, con
             fwrite(answer.raw.data, 1, answer.raw.len, stdout);
     } else {
         const char *text = reply && reply->text[0] ? reply->text : err.text[0] ? err.text : cq_rc_text(answer.rc);
-        fprintf(stderr, "chasquictl: %s: %s\n", address, text);
+        bool told = fate == RPC_ANSWERED && request->command->target != ADMIN_TARGET_ALL_ADMIN;
+        fprintf(stderr, "chasquictl: %s%s%s\n", told ? "" : address, told ? "" : ": ", text);
         if (status == CTL_DONE)
             status = CTL_UNKNOWN;
     }
@@ -69,26 +70,52 @@ static enum ctl_exit ask(struct ctl *ctl, const struct ctl_request *request, con
     return status;
 }
 
-/* The first front-end that answers does it; or every one of them, when each knows only its own. */
+static void print(const struct ctl *ctl, const struct ctl_request *request, const struct ctl_rows *rows)
+{
+    struct cq_buf out;
+    if (request->command->octets)
+        return;
+    cq_buf_init(&out, CTL_OUTPUT_MAX);
+    ctl_print(ctl, request->command, rows, &out);
+    fwrite(out.data, 1, out.len, stdout);
+    cq_buf_fini(&out);
+}
+
+/* Every front-end: each knows only its own. What is known is shown; the status says if somebody did not answer. */
+static enum ctl_exit ask_all(struct ctl *ctl, const struct ctl_request *request, struct cq_slice message)
+{
+    struct ctl_rows rows = {0};
+    enum ctl_exit worst = CTL_DONE;
+    size_t answered = 0;
+    for (size_t i = 0; i < ctl->settings.admin.count; i++) {
+        enum ctl_exit one = ask(ctl, request, ctl->settings.admin.items[i], message, &rows);
+        answered += one == CTL_DONE;
+        worst = one > worst ? one : worst;
+    }
+    if (answered)
+        print(ctl, request, &rows);
+    return worst;
+}
+
+/* The first front-end that can be reached. */
+static enum ctl_exit ask_one(struct ctl *ctl, const struct ctl_request *request, struct cq_slice message)
+{
+    struct ctl_rows rows = {0};
+    enum ctl_exit status = CTL_UNREACHABLE;
+    for (size_t i = 0; i < ctl->settings.admin.count && status == CTL_UNREACHABLE; i++)
+        status = ask(ctl, request, ctl->settings.admin.items[i], message, &rows);
+    if (status == CTL_DONE)
+        print(ctl, request, &rows);
+    return status;
+}
+
 enum ctl_exit ctl_run_admin(struct ctl *ctl, const struct ctl_request *request)
 {
     struct cq_slice message = pack_request(ctl, request);
-    struct ctl_rows rows = {0};
-    struct cq_buf out;
-    enum ctl_exit status = CTL_UNREACHABLE;
-    bool all = request->command->target == ADMIN_TARGET_ALL_ADMIN;
-    for (size_t i = 0; i < ctl->settings.admin.count; i++) {
-        enum ctl_exit one = ask(ctl, request, ctl->settings.admin.items[i], message, &rows);
-        if (i == 0 || one > status || status == CTL_UNREACHABLE)
-            status = one;
-        if (!all && one != CTL_UNREACHABLE)
-            break;
+    if (!ctl->settings.admin.count) {
+        fprintf(stderr, "chasquictl: the settings name no front-end with the role admin (admin: [host:port])\n");
+        return CTL_USAGE;
     }
-    if (status == CTL_DONE && !request->command->octets) {
-        cq_buf_init(&out, CTL_OUTPUT_MAX);
-        ctl_print(ctl, request->command, &rows, &out);
-        fwrite(out.data, 1, out.len, stdout);
-        cq_buf_fini(&out);
-    }
-    return status;
+    return request->command->target == ADMIN_TARGET_ALL_ADMIN ? ask_all(ctl, request, message)
+                                                              : ask_one(ctl, request, message);
 }

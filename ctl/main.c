@@ -1,14 +1,13 @@
 #include "ctl.h"
 
-#include "base/cq_args.h"
 #include "base/cq_log.h"
 #include "io/io_fiber.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define SETTINGS_PATH "/etc/chasqui/chasquictl.yaml"
 #define POOL_SIZE (64u << 10)
 #define HELP_MAX (64u << 10)
 
@@ -98,10 +97,11 @@ static bool wants_help(const struct cq_rest *rest)
 
 struct options {
     bool help, version;
-    const char *config, *output;
+    const char *config, *output, *print_docs;
 };
 
-#define OPTIONS_COUNT 4
+#define OPTIONS_COUNT 4 /* that --help tells of, and */
+#define OPTIONS_ALL 5
 
 struct help_of {
     const struct cq_arg *args;
@@ -112,6 +112,60 @@ static void write_help(struct cq_buf *out, const void *what)
     const struct help_of *help = what;
     cq_args_help(out, "chasquictl", "[options] COMMAND ...", "Operates a Chasqui cluster.", help->args, OPTIONS_COUNT);
     ctl_help(out);
+}
+
+static void write_man(struct cq_buf *out, const void *what)
+{
+    const struct help_of *help = what;
+    ctl_man(out, help->args, OPTIONS_COUNT);
+}
+
+static void write_settings(struct cq_buf *out, const void *what)
+{
+    struct ctl_settings values;
+    const struct cq_config_part part = CQ_CONFIG_PART("chasquictl", rows, &values);
+    (void)what;
+    cq_config_print_docs(out, &part, 1);
+}
+
+/* For docs/reference: the manual page and the settings; there are no metrics. */
+static enum ctl_exit print_docs(const char *what, const struct help_of *help)
+{
+    if (strcmp(what, "man") == 0)
+        show(write_man, help);
+    else if (strcmp(what, "settings") == 0)
+        show(write_settings, help);
+    else if (strcmp(what, "metrics") != 0)
+        return CTL_USAGE;
+    return CTL_DONE;
+}
+
+/* --output and --config are understood after the command too: takes them out of its words. */
+static void take_options(struct options *options, struct cq_rest *rest)
+{
+    static const char *const names[][2] = {{"-o", "--output"}, {"-c", "--config"}};
+    const char **values[] = {&options->output, &options->config};
+    int kept = 0;
+    for (int i = 0; i < rest->count; i++) {
+        char *word = rest->items[i];
+        const char **value = NULL;
+        size_t len = strcspn(word, "=");
+        if (strcmp(word, "--") == 0) {
+            while (i < rest->count)
+                rest->items[kept++] = rest->items[i++];
+            break;
+        }
+        for (size_t n = 0; n < 2; n++)
+            if (strcmp(word, names[n][0]) == 0 || (len == strlen(names[n][1]) && strncmp(word, names[n][1], len) == 0))
+                value = values[n];
+        if (value && word[len] == '=')
+            *value = word + len + 1;
+        else if (value && i + 1 < rest->count)
+            *value = rest->items[++i];
+        else
+            rest->items[kept++] = word;
+    }
+    rest->count = kept;
 }
 
 static enum ctl_exit usage(const struct cq_err *err)
@@ -134,7 +188,13 @@ static enum ctl_exit command_line(struct ctl *ctl, const struct options *options
     }
     if (ctl_parse(ctl, rest->count, rest->items, &request, &err) != CQ_OK)
         return usage(&err);
-    if (cq_config_load(&part, 1, config ? config : SETTINGS_PATH, ctl->pool, &err) != CQ_OK)
+    if (!config && access(CTL_SETTINGS_PATH, F_OK) != 0) {
+        cq_err_set(&err, CQ_E_CONFIG,
+                   "there is no " CTL_SETTINGS_PATH "; name the settings with --config FILE or in "
+                   "CHASQUICTL_CONFIG (deploy/quickstart prints its own)");
+        return usage(&err);
+    }
+    if (cq_config_load(&part, 1, config ? config : CTL_SETTINGS_PATH, ctl->pool, &err) != CQ_OK)
         return usage(&err);
     return talk(ctl, &request);
 }
@@ -144,12 +204,8 @@ int main(int argc, char **argv)
     struct options options = {0};
     struct cq_rest rest;
     struct cq_err err = {0};
-    const struct cq_arg args[OPTIONS_COUNT] = {
-        {.name = "config",
-         .letter = 'c',
-         .value = "FILE",
-         .text = &options.config,
-         .help = "settings (" SETTINGS_PATH ")"},
+    const struct cq_arg args[OPTIONS_ALL] = {
+        {.name = "config", .letter = 'c', .value = "FILE", .text = &options.config, .help = "settings file"},
         {.name = "output",
          .letter = 'o',
          .value = "FORMAT",
@@ -157,17 +213,21 @@ int main(int argc, char **argv)
          .help = "table (default) or json"},
         {.name = "version", .letter = 'V', .flag = &options.version, .help = "print the version and exit"},
         {.name = "help", .letter = 'h', .flag = &options.help, .help = "print this help and exit"},
+        {.name = "print-docs", .value = "WHAT", .text = &options.print_docs, .help = "man, settings"},
     };
     const struct cq_log_options quiet = {.level = CQ_ERROR};
     cq_log_init(&quiet);
-    if (cq_args_parse(args, OPTIONS_COUNT, argc, argv, CQ_ARGS_SUBCOMMAND, &rest, &err) != CQ_OK)
+    if (cq_args_parse(args, OPTIONS_ALL, argc, argv, CQ_ARGS_SUBCOMMAND, &rest, &err) != CQ_OK)
         return (int)usage(&err);
     if (options.version) {
         puts("chasquictl " CHASQUI_VERSION);
         return CTL_DONE;
     }
+    const struct help_of help = {args};
+    if (options.print_docs)
+        return (int)print_docs(options.print_docs, &help);
+    take_options(&options, &rest);
     if (options.help || rest.count == 0) {
-        const struct help_of help = {args};
         show(write_help, &help);
         return options.help ? CTL_DONE : CTL_USAGE;
     }

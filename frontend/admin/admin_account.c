@@ -69,7 +69,8 @@ static enum cq_rc place(struct admin_request *r, struct dir_account_new *account
     if (!home) {
         rc = CQ_FAIL(&r->err, CQ_E_UNAVAILABLE, "the cluster has no shards yet; run chasquictl cluster init");
     } else if (!placement_slot(topology, home, account->address, &slot)) {
-        rc = CQ_FAIL(&r->err, CQ_E_INVALID, "no shard is at home in the data centre \"%s\"", home);
+        rc = CQ_FAIL(&r->err, CQ_E_INVALID, "no shard is at home in the data centre \"%s\"; see chasquictl shard list",
+                     home);
     } else {
         account->home_dc = cq_slice_cstr(cq_pool_printf(r->pool, "%s", home));
         account->slot = (uint16_t)slot;
@@ -142,7 +143,7 @@ enum cq_rc admin_account_add(struct admin_request *r)
     if (rc == CQ_E_EXISTS)
         rc = judge_existing(r, &account);
     if (rc == CQ_E_NOT_FOUND)
-        return CQ_FAIL(&r->err, CQ_E_NOT_FOUND, "not a domain of ours; run chasquictl domain add first");
+        return CQ_FAIL(&r->err, rc, "%s; run chasquictl domain add first", cq_pool_printf(r->pool, "%s", r->err.text));
     return rc == CQ_OK ? finish_adding(r, &account) : rc;
 }
 
@@ -250,6 +251,10 @@ enum cq_rc admin_account_set(struct admin_request *r)
     enum cq_rc rc = admin_account(r, "address", &account);
     if (rc == CQ_OK)
         rc = update_of(r, &account, &update);
+    if (rc == CQ_OK && !update.what && !admin_has(r, "enabled"))
+        return CQ_FAIL(&r->err, CQ_E_INVALID,
+                       "nothing to set: give --plan, --quota, --quota-messages, --services or "
+                       "--enabled");
     if (rc == CQ_OK && update.what)
         rc = directory_account_update(r->service->worker->directory, account.id, &update, &r->err);
     if (rc == CQ_OK)

@@ -38,6 +38,22 @@ enum cq_rc admin_app_password_list(struct admin_request *r)
     return rc;
 }
 
+/* The account's password has an id too, and is not for this command. */
+static enum cq_rc is_app_password(struct admin_request *r, const struct dir_account *account, uint64_t id)
+{
+    struct dir_credential *rows;
+    size_t count = 0;
+    enum cq_rc rc =
+        directory_credential_list(r->service->worker->directory, account->id, r->pool, &rows, &count, &r->err);
+    for (size_t i = 0; rc == CQ_OK && i < count; i++)
+        if (rows[i].id == id && rows[i].kind == DIR_APP_PASSWORD)
+            return CQ_OK;
+    if (rc != CQ_OK)
+        return rc;
+    return CQ_FAIL(&r->err, CQ_E_NOT_FOUND, "the account has no app password %llu; see chasquictl app-password list",
+                   (unsigned long long)id);
+}
+
 enum cq_rc admin_app_password_remove(struct admin_request *r)
 {
     struct dir_account account;
@@ -45,6 +61,8 @@ enum cq_rc admin_app_password_remove(struct admin_request *r)
     enum cq_rc rc = admin_account(r, "address", &account);
     if (rc == CQ_OK)
         rc = admin_parse_number(r, "id", &id);
+    if (rc == CQ_OK)
+        rc = is_app_password(r, &account, id);
     if (rc == CQ_OK)
         rc = directory_credential_remove(r->service->worker->directory, account.id, id, &r->err);
     return rc == CQ_OK ? ADMIN_ROW(r, admin_number(r, id)) : rc;

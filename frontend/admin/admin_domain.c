@@ -46,6 +46,8 @@ enum cq_rc admin_domain_set(struct admin_request *r)
 {
     struct dir_account account = {.id = 0};
     enum cq_rc rc = CQ_OK;
+    if (!admin_has(r, "postmaster"))
+        return CQ_FAIL(&r->err, CQ_E_INVALID, "nothing to set: give --postmaster ADDRESS, or \"\" for the rule");
     if (admin_field(r, "postmaster").len)
         rc = admin_account(r, "postmaster", &account);
     if (rc == CQ_OK)

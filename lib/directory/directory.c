@@ -21,6 +21,7 @@
 #define LIST_MAX 1000
 #define QUEUE_WAIT_MS 10000 /* a call that waited so long for a thread is answered CQ_E_TIMEOUT */
 #define ID_TRIES 16
+#define PLAN_NAME(name, ...) " " name
 #define PENDING_AGE_MAX_US (UINT64_C(86400) * 365 * 1000000) /* so that no clock reading is smaller */
 
 struct directory {
@@ -302,11 +303,20 @@ static enum cq_rc parse_domain(struct call *c, struct cq_slice text, struct cq_s
     return dir_domain_parse(text, c->tmp, name_r, c->err);
 }
 
+/* By its canonical name, in `pool`. */
+static enum cq_rc find_domain(struct call *c, struct cq_slice name, struct cq_pool *pool, struct dir_domain *domain_r)
+{
+    enum cq_rc rc = c->backend->ops->domain_get(c->backend, name, pool, domain_r, c->err);
+    if (rc == CQ_E_NOT_FOUND)
+        return CQ_FAIL(c->err, rc, "%.*s is no domain of ours", CQ_SLICE_ARG(name));
+    return rc;
+}
+
 static enum cq_rc get_domain(struct call *c, struct cq_slice text, struct dir_domain *domain_r)
 {
     struct cq_slice name;
     enum cq_rc rc = parse_domain(c, text, &name);
-    return rc == CQ_OK ? c->backend->ops->domain_get(c->backend, name, c->tmp, domain_r, c->err) : rc;
+    return rc == CQ_OK ? find_domain(c, name, c->tmp, domain_r) : rc;
 }
 
 static enum cq_rc do_domain_add(struct call *c)
@@ -374,7 +384,7 @@ static enum cq_rc do_domain(struct call *c)
 {
     struct cq_slice name;
     enum cq_rc rc = parse_domain(c, c->text, &name);
-    return rc == CQ_OK ? c->backend->ops->domain_get(c->backend, name, c->pool, c->out, c->err) : rc;
+    return rc == CQ_OK ? find_domain(c, name, c->pool, c->out) : rc;
 }
 
 enum cq_rc directory_domain(struct directory *directory, struct cq_slice name, struct cq_pool *pool,
@@ -440,9 +450,10 @@ static enum cq_rc check_new_account(const struct dir_account_new *new, const str
 {
     enum cq_rc rc;
     if (!plan)
-        return CQ_FAIL(err, CQ_E_INVALID, "no such plan");
+        return CQ_FAIL(err, CQ_E_INVALID, "there is no such plan, but" DIR_PLANS(PLAN_NAME));
     if (!dir_local_creatable(address->local) || address->base.len < address->local.len)
-        return CQ_FAIL(err, CQ_E_INVALID, "no account can have this local part");
+        return CQ_FAIL(err, CQ_E_INVALID,
+                       "no account can have this local part: letters, digits, dots in between, no tag");
     if ((rc = check_home_dc(new->home_dc, err)) != CQ_OK || (rc = check_services(new->services, err)) != CQ_OK)
         return rc;
     return check_quota(new->quota_bytes, new->quota_messages, err);
@@ -480,7 +491,7 @@ static enum cq_rc do_account_create(struct call *c)
     if (rc == CQ_OK)
         rc = check_new_account(new, plan, &address, c->err);
     if (rc == CQ_OK)
-        rc = c->backend->ops->domain_get(c->backend, address.domain, c->tmp, &domain, c->err);
+        rc = find_domain(c, address.domain, c->tmp, &domain);
     if (rc != CQ_OK)
         return rc;
     if (domain.alias_of)
@@ -562,7 +573,7 @@ static enum cq_rc do_account_update(struct call *c)
     const struct dir_plan *plan = NULL;
     enum cq_rc rc = CQ_OK;
     if (update->what & DIR_SET_PLAN && !(plan = dir_plan_find(update->plan)))
-        return CQ_FAIL(c->err, CQ_E_INVALID, "no such plan");
+        return CQ_FAIL(c->err, CQ_E_INVALID, "there is no such plan, but" DIR_PLANS(PLAN_NAME));
     if (update->what & DIR_SET_SERVICES)
         rc = check_services(update->services, c->err);
     if (rc == CQ_OK && update->what & DIR_SET_QUOTA)
@@ -639,7 +650,7 @@ enum cq_rc directory_pending_count(struct directory *directory, struct dir_pendi
 static enum cq_rc find_alias(struct call *c, struct dir_address *address_r, struct dir_domain *domain_r)
 {
     enum cq_rc rc = dir_address_parse(c->text, c->tmp, address_r, c->err);
-    return rc == CQ_OK ? c->backend->ops->domain_get(c->backend, address_r->domain, c->tmp, domain_r, c->err) : rc;
+    return rc == CQ_OK ? find_domain(c, address_r->domain, c->tmp, domain_r) : rc;
 }
 
 static enum cq_rc do_alias_add(struct call *c)
@@ -655,7 +666,7 @@ static enum cq_rc do_alias_add(struct call *c)
     if (domain.alias_of)
         return CQ_FAIL(c->err, CQ_E_INVALID, "an alias domain has no addresses of its own");
     if (address.local.len && !dir_local_creatable(address.local))
-        return CQ_FAIL(c->err, CQ_E_INVALID, "no alias can have this local part");
+        return CQ_FAIL(c->err, CQ_E_INVALID, "no alias can have this local part: letters, digits, dots in between");
     return c->backend->ops->target_add(c->backend, domain.id, address.local,
                                        address.local.len ? DIR_ALIAS : DIR_CATCH_ALL, c->id, c->err);
 }
@@ -672,7 +683,12 @@ static enum cq_rc do_alias_remove(struct call *c)
     struct dir_address address;
     struct dir_domain domain;
     enum cq_rc rc = find_alias(c, &address, &domain);
-    return rc == CQ_OK ? c->backend->ops->target_remove(c->backend, domain.id, address.local, c->id, c->err) : rc;
+    if (rc != CQ_OK)
+        return rc;
+    rc = c->backend->ops->target_remove(c->backend, domain.id, address.local, c->id, c->err);
+    if (rc == CQ_E_NOT_FOUND)
+        return CQ_FAIL(c->err, rc, "%.*s is no alias%s", CQ_SLICE_ARG(address.text), c->id ? " of that account" : "");
+    return rc;
 }
 
 enum cq_rc directory_alias_remove(struct directory *directory, struct cq_slice address, uint64_t account_id,

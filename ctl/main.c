@@ -122,7 +122,7 @@ static void write_man(struct cq_buf *out, const void *what)
 
 static void write_settings(struct cq_buf *out, const void *what)
 {
-    struct ctl_settings values;
+    struct ctl_settings values = {0};
     const struct cq_config_part part = CQ_CONFIG_PART("chasquictl", rows, &values);
     (void)what;
     cq_config_print_docs(out, &part, 1);

@@ -237,6 +237,16 @@ static uint32_t group_of(void *ctx, uint64_t account)
     return f->map ? topology_group_of(f->map, account) : 0;
 }
 
+/* For the role admin: the map as it was a few seconds ago, so that lists and new accounts need no router. */
+static enum cq_rc recent_topology(void *ctx, const struct topology **topology_r, struct cq_err *err)
+{
+    const struct frontend *f = ctx;
+    if (!f->map)
+        return mailstore_rpc_topology(f->control->transport, topology_r, err);
+    *topology_r = topology_ref(f->map);
+    return CQ_OK;
+}
+
 static void reconcile(void *arg)
 {
     struct frontend *f = arg;
@@ -291,8 +301,8 @@ static enum cq_rc open_admin(struct frontend *f, struct cq_err *err)
         .worker = &f->control->front,
         .workers = f->every,
         .node = f->config->frontend.node,
-        .topology = mailstore_rpc_topology,
-        .topology_ctx = f->control->transport,
+        .topology = recent_topology,
+        .topology_ctx = f,
     };
     open_reconciler(f);
     const struct rpc_service service = admin_rpc_service(&f->admin);

@@ -8,6 +8,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
+import story_accounts
 import story_input
 import story_kills
 import story_others
@@ -92,8 +93,8 @@ def main():
     options = parser.parse_args()
 
     # "stages" moves the nodes' clocks, "secrets" reads the logs of all before.
-    stories = {**story_sessions.STORIES, **story_tls.STORIES, **story_input.STORIES, "kills": story_kills.story,
-               **story_others.STORIES, **story_stages.STORIES, "secrets": story_sessions.secrets}
+    stories = {**story_sessions.STORIES, **story_tls.STORIES, **story_input.STORIES, **story_accounts.STORIES,
+               "kills": story_kills.story, **story_others.STORIES, **story_stages.STORIES, "secrets": story_sessions.secrets}
     unknown = set(options.only or []) - set(stories)
     if unknown:
         parser.error(f"no story {', '.join(unknown)}; there are {', '.join(stories)}")

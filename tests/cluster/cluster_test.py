@@ -112,6 +112,10 @@ def main():
                 tally.check(name, False, repr(e))
                 cluster.show_logs()
             print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
+        cluster.quickstart("--stop", timeout=120)
+        complaints = cluster.complaints()
+        tally.check("no process complained: no failed assertion, no report of a sanitizer", not complaints,
+                    "\n".join(complaints[:40]))
     finally:
         cluster.stop(keep=options.keep)
     return tally.close()

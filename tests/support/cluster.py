@@ -105,6 +105,15 @@ class Cluster:
             with open(os.path.join(self.dir, "logs", path), errors="replace") as f:
                 print("".join(f.readlines()[-lines:]))
 
+    def complaints(self):
+        """What processes wrote that is no line of their log: assertions, sanitizers, the loader."""
+        lines = []
+        for name in self.processes:
+            with open(os.path.join(self.dir, "logs", name + ".log"), errors="replace") as f:
+                lines += [f"{name}: {line.rstrip()}" for line in f
+                          if not line.startswith("{") and "makecontext/swapcontext" not in line]
+        return lines
+
     def stop(self, keep=False):
         try:
             self.quickstart("--stop", timeout=120)

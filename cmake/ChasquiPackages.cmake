@@ -32,6 +32,7 @@ function(chasqui_plain name header)
 endfunction()
 
 chasqui_plain(ev ev.h)
+chasqui_plain(crypt crypt.h)
 chasqui_plain(unistring unistr.h)
 chasqui_plain(roaring roaring/roaring.h)
 

@@ -15,7 +15,7 @@ _Static_assert(AUTH_HASH_SIZE == crypto_pwhash_STRBYTES, "libsodium's hash text"
 struct job {
     const struct auth_hasher *hasher;
     struct cq_slice password;
-    char hash[AUTH_HASH_SIZE];
+    char hash[AUTH_FOREIGN_SIZE];
     enum cq_rc rc;
 };
 
@@ -54,6 +54,14 @@ static void run_verify(void *arg)
     cq_metric_observe(&auth_metrics, AUTH_M_HASH, cq_time_mono_us() - start_us);
 }
 
+static void run_crypt(void *arg)
+{
+    struct job *job = arg;
+    uint64_t start_us = cq_time_mono_us();
+    job->rc = auth_foreign_crypt(job->hash, job->password);
+    cq_metric_observe(&auth_metrics, AUTH_M_HASH, cq_time_mono_us() - start_us);
+}
+
 static enum cq_rc run(struct auth_hasher *hasher, io_pool_fn *fn, struct job *job, struct cq_err *err)
 {
     enum cq_rc rc = CQ_OK;
@@ -72,7 +80,7 @@ enum cq_rc auth_hash_make(struct auth_hasher *hasher, struct cq_slice password, 
 {
     struct job job = {.password = password};
     enum cq_rc rc = run(hasher, run_make, &job, err);
-    memcpy(hash_r, job.hash, sizeof job.hash);
+    memcpy(hash_r, job.hash, AUTH_HASH_SIZE);
     return rc;
 }
 
@@ -80,11 +88,18 @@ enum cq_rc auth_hash_verify(struct auth_hasher *hasher, struct cq_slice hash, st
                             struct cq_err *err)
 {
     struct job job = {.password = password};
+    bool ours = hash.len < AUTH_HASH_SIZE && cq_slice_starts(hash, CQ_SLICE(crypto_pwhash_argon2id_STRPREFIX));
+    struct cq_slice text = hash;
+    enum auth_scheme scheme = ours ? AUTH_SCHEME_ARGON2 : auth_foreign_scheme(hash, &text);
     *stale_r = false;
-    if (hash.len >= sizeof job.hash || !cq_slice_starts(hash, CQ_SLICE(crypto_pwhash_argon2id_STRPREFIX)))
-        return CQ_FAIL(err, CQ_E_CORRUPT, "password hash: the stored text is none");
-    memcpy(job.hash, hash.data, hash.len);
-    enum cq_rc rc = run(hasher, run_verify, &job, err);
+    if (scheme == AUTH_SCHEME_NONE)
+        return CQ_FAIL(err, CQ_E_CORRUPT, "password hash: the stored text is none that is known");
+    memcpy(job.hash, text.data, text.len);
+    enum cq_rc rc = run(hasher, scheme == AUTH_SCHEME_CRYPT ? run_crypt : run_verify, &job, err);
+    if (rc == CQ_OK && !ours) {
+        *stale_r = true;
+        return CQ_OK;
+    }
     *stale_r = rc == CQ_OK && crypto_pwhash_str_needs_rehash(job.hash, hasher->passes, hasher->memory) != 0;
     return rc;
 }

@@ -52,6 +52,17 @@ enum cq_rc auth_hash_make(struct auth_hasher *hasher, struct cq_slice password, 
 /* Without a pool and a fiber, for jobs that are on a pool thread already. */
 bool auth_hash_compute(const struct auth_hasher *hasher, struct cq_slice password, char hash_r[static AUTH_HASH_SIZE]);
 
+/* ---- auth_foreign.c: hashes that other mail servers wrote ---- */
+
+#define AUTH_FOREIGN_SIZE 256 /* bytes of such a text with its NUL */
+
+enum auth_scheme { AUTH_SCHEME_NONE, AUTH_SCHEME_CRYPT, AUTH_SCHEME_ARGON2 };
+
+/* What a stored text is, and the part that is for the verifier. NONE: nothing that we verify, or too expensive. */
+enum auth_scheme auth_foreign_scheme(struct cq_slice stored, struct cq_slice *text_r);
+/* By libcrypt; blocks the thread. CQ_OK, CQ_E_AUTH, CQ_E_CORRUPT. */
+enum cq_rc auth_foreign_crypt(const char *text, struct cq_slice password);
+
 /* ---- auth_cache.c: verified credentials ---- */
 
 struct auth_cache_entry;

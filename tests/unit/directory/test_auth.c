@@ -443,6 +443,73 @@ static void a_stored_text_that_is_no_hash_is_our_trouble_not_the_users(void **st
     }
 }
 
+/* ---- Hashes of other mail servers ---- */
+
+static void put_hash(const char *text)
+{
+    uint64_t id;
+    const struct dir_credential row = {.account_id = alice, .scopes = DIR_ALL_SERVICES, .hash = S(text)};
+    assert_rc(directory_credential_put(dir, &row, &id, &err), CQ_OK);
+}
+
+static const char *const foreign[] = {
+    "{SHA512-CRYPT}$6$saltsaltsalt$Cy2drr8kDRji6smvDcT28wkqtq0R0VzVL5CkrjPQCITc5d/31j94knt9rGTcVSyjLXfjsiIsBh5ee8qR/"
+    "3QDx1",
+    "{sha512-crypt}$6$rounds=20000$saltsalt$cF0DZ3OLjY3AcbgQEeWSd3tRwuxKUuE4.fLMopAeIhAyGzi2fYBKh4HrACY0wyA5oT1kAGcvVe2"
+    "W2iRfubAPX/",
+    "{SHA256-CRYPT}$5$saltsalt$myjXcpMpE2Ofk7fj9hqyNYSn6lmWG4Mqnjx.KIRRr4/",
+    "{BLF-CRYPT}$2y$05$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2",
+    "{CRYPT}$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+    "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e",
+    NULL, /* {ARGON2ID}, made by the test */
+};
+
+static void hashes_of_other_servers_are_verified_and_made_ours(void **state)
+{
+    (void)state;
+    struct cq_slice ours;
+    assert_rc(auth_hash_password(auth, S("correct horse"), pool, &ours, &err), CQ_OK);
+    const char *argon2 = cq_pool_printf(pool, "{ARGON2ID}%.*s", CQ_SLICE_ARG(ours));
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        struct dir_credential *rows;
+        size_t n;
+        put_hash(foreign[i] ? foreign[i] : argon2);
+        assert_rc(log_in(DIR_IMAP, "alice@a.test", "wrong horse"), CQ_E_AUTH);
+        assert_rc(log_in(DIR_IMAP, "alice@a.test", ""), CQ_E_AUTH);
+        assert_rc(directory_credential_list(dir, alice, pool, &rows, &n, &err), CQ_OK);
+        assert_slice(rows[0].hash, foreign[i] ? foreign[i] : argon2);
+        assert_rc(log_in(DIR_IMAP, "alice@a.test", "correct horse"), CQ_OK);
+        uint64_t id = rows[0].id, version = rows[0].version;
+        assert_rc(directory_credential_list(dir, alice, pool, &rows, &n, &err), CQ_OK);
+        assert_true(cq_slice_starts(rows[0].hash, CQ_SLICE("$argon2id$v=19$m=8,t=1,p=1$")));
+        assert_true(rows[0].id == id && rows[0].version == version); /* sessions go on */
+        assert_rc(log_in(DIR_SMTP, "alice@a.test", "correct horse"), CQ_OK);
+        assert_rc(log_in(DIR_SMTP, "alice@a.test", "wrong horse"), CQ_E_AUTH);
+    }
+}
+
+static void hashes_that_would_cost_too_much_or_are_broken_are_not_tried(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{SHA512-CRYPT}$6$rounds=999999999$saltsalt$x",
+        "{SHA512-CRYPT}$6$rounds=99999999999999999999$saltsalt$x",
+        "{BLF-CRYPT}$2y$31$abcdefghijklmnopqrstuuHNbAKRhpaujgo33bRWs.NLUTJO3lOy2",
+        "{BLF-CRYPT}$2y$05$short",
+        "{ARGON2ID}$argon2id$v=19$m=4194304,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAA",
+        "{ARGON2ID}$argon2id$v=19$m=8,t=4000000000,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAA",
+        "{PLAIN}correct horse",
+        "{MD5-CRYPT}$1$saltsalt$qjXMvbEw8oaL.CzflDtaK/",
+        "{SHA512-CRYPT}correct horse",
+        "{BLF-CRYPT}$6$saltsaltsalt$x",
+        "{SHA512-CRYPT",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        put_hash(texts[i]);
+        assert_rc(log_in(DIR_IMAP, "alice@a.test", "correct horse"), CQ_E_CORRUPT);
+    }
+}
+
 /* ---- On fibers ---- */
 
 struct herd {
@@ -505,6 +572,8 @@ int main(void)
         TEST(a_right_password_of_an_account_that_may_not_is_denied),
         TEST(a_hash_with_old_parameters_is_made_anew),
         TEST(a_stored_text_that_is_no_hash_is_our_trouble_not_the_users),
+        TEST(hashes_of_other_servers_are_verified_and_made_ours),
+        TEST(hashes_that_would_cost_too_much_or_are_broken_are_not_tried),
         TEST(more_log_ins_than_the_queue_takes_are_told_to_come_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

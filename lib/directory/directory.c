@@ -1,5 +1,6 @@
 #include "directory/directory.h"
 
+#include "directory/dir_cache.h"
 #include "directory/dir_pg.h"
 #include "directory/dir_resolve.h"
 #include "directory/directory_backend.h"
@@ -51,6 +52,13 @@ static const struct cq_setting setting_rows[] = {
                "connections", "Of each worker; many calls are in flight on each."),
     CQ_SET_DURATION(struct directory_config, postgresql.timeout_us, "directory.postgresql.timeout", "3s", "100ms", "1m",
                     "How long one call may take, connecting included; then the answer is \"try later\"."),
+    CQ_SET_DURATION(struct directory_config, cache_fresh_us, "directory.cache.fresh", "10s", "0", "30s",
+                    "With postgresql: how long a row is used without asking again; a change that the feed tells counts "
+                    "at once."),
+    CQ_SET_DURATION(struct directory_config, cache_stale_us, "directory.cache.stale", "24h", "0", "30d",
+                    "With postgresql: how long a known row is good while the database gives no answer."),
+    CQ_SET_INT(struct directory_config, cache_max, "directory.cache.max", "200000", 0, 100000000, "rows",
+               "With postgresql: rows that are remembered; an account takes about four."),
     CQ_SET_PATH(struct directory_config, sqlite_path, "directory.sqlite.path", "/var/lib/chasqui/directory.db",
                 "File of the embedded directory (SQLite): domains, accounts, credentials."),
     CQ_SET_INT(struct directory_config, threads, "directory.threads", "2", 0, 64, "threads",
@@ -115,7 +123,7 @@ static void run_call(void *arg)
 static bool is_definite(enum cq_rc rc)
 {
     return rc == CQ_E_INVALID || rc == CQ_E_NOT_FOUND || rc == CQ_E_EXISTS || rc == CQ_E_CONFLICT ||
-           rc == CQ_E_DENIED || rc == CQ_E_LIMIT || rc == CQ_E_STALE;
+           rc == CQ_E_DENIED || rc == CQ_E_LIMIT || rc == CQ_E_STALE || rc == CQ_E_BEHIND || rc == CQ_E_UNSUPPORTED;
 }
 
 static void note_trouble(struct directory *directory, const char *text)
@@ -162,7 +170,7 @@ static enum cq_rc run(struct directory *directory, call_fn *fn, struct call *cal
     if (rc != CQ_OK && err->rc != rc) /* nobody said it in words */
         cq_err_set(err, rc, "directory: %s", cq_rc_text(rc));
     note_result(directory, rc, start_us, err);
-    return rc;
+    return rc == CQ_E_BEHIND ? cq_err_set(err, CQ_E_UNAVAILABLE, "the account is not ready yet") : rc;
 }
 
 /* ---- Life ---- */
@@ -187,6 +195,14 @@ static enum cq_rc open_pg(const struct directory_config *config, struct director
     enum cq_rc rc = dir_pg_open(&config->postgresql, &backend, err);
     if (rc != CQ_OK)
         return rc;
+    const struct dir_cache_config cache = {
+        .fresh_us = config->cache_fresh_us,
+        .stale_us = config->cache_stale_us,
+        .max = config->cache_max,
+        .now_us = cq_time_mono_us,
+    };
+    if (config->cache_max)
+        backend = dir_cache_new(backend, &cache);
     on_fibers.threads = 0; /* it never holds up a thread */
     *directory_r = directory_new(backend, &on_fibers);
     return CQ_OK;

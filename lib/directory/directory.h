@@ -28,6 +28,8 @@ struct dir_pg_config {
 struct directory_config {
     int backend; /* enum directory_backend_kind */
     struct dir_pg_config postgresql;
+    uint64_t cache_fresh_us, cache_stale_us; /* dir_cache.h; with postgresql only */
+    int64_t cache_max;
     const char *sqlite_path;
     int64_t threads;   /* that work for suspended fibers */
     int64_t queue_max; /* calls that wait for one of them; one more is CQ_E_OVERLOADED */
@@ -35,7 +37,7 @@ struct directory_config {
 };
 
 struct cq_config_part directory_config_part(struct directory_config *values);
-extern struct cq_metrics directory_metrics;
+extern struct cq_metrics directory_metrics, dir_cache_metrics;
 
 /* SQLite: opens the database and brings its schema up to date. CQ_E_IO; CQ_E_VERSION: written by a newer version;
  * CQ_E_CORRUPT: a migration that was applied is not the one that this build has. Refuses nothing else.

@@ -3,6 +3,7 @@
  * tests/unit/directory/suite.h.
  *
  * Functions run on a pool thread or on a fiber, several at once; results live in `pool`. CQ_E_NOT_FOUND: no such row.
+ * CQ_E_BEHIND: the row is known and not complete yet (callers of the directory get CQ_E_UNAVAILABLE).
  * Each function that writes is one transaction that is durable when it returns, and adds its line to the change feed.
  */
 #ifndef CHASQUI_DIRECTORY_BACKEND_H

@@ -9,13 +9,16 @@
 static struct directory *open_again(void *ctx)
 {
     (void)ctx;
-    const struct dir_pg_config config = pg_server_config();
-    const struct directory_config plain = {.threads = 0};
-    struct dir_backend *backend;
+    const struct directory_config config = {.backend = DIRECTORY_POSTGRESQL,
+                                            .postgresql = pg_server_config(),
+                                            .cache_max = 1000,
+                                            .cache_fresh_us = 30000000,
+                                            .cache_stale_us = 30000000};
+    struct directory *directory = NULL;
     struct cq_err err = {0};
-    if (dir_pg_open(&config, &backend, &err) != CQ_OK)
+    if (directory_open(&config, &directory, &err) != CQ_OK)
         fail_msg("%s", err.text);
-    return directory_new(backend, &plain);
+    return directory;
 }
 
 static struct directory *create(void *ctx)

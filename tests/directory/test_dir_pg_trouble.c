@@ -1,6 +1,7 @@
 /* The server is wrong, gone, back again, read-only, silent: what callers get. */
 #include "pg_server.h"
 
+#include "directory/auth.h"
 #include "io/io_fiber.h"
 #include "unit/cq_cmocka.h"
 
@@ -335,6 +336,74 @@ static void a_fiber_that_is_cancelled_leaves_the_others_their_answers(void **sta
     directory_close(&directory);
 }
 
+/* ---- Those who are known ---- */
+
+static enum cq_rc log_in(struct auth *auth, const char *login, const char *password)
+{
+    struct cq_pool *pool = cq_pool_new(1024);
+    struct auth_identity identity;
+    const struct auth_login attempt = {DIR_IMAP, cq_slice_cstr(login), cq_slice_cstr(password)};
+    enum cq_rc rc = auth_verify(auth, &attempt, pool, &identity, NULL);
+    cq_pool_free(&pool);
+    return rc;
+}
+
+static enum cq_rc resolve(struct directory *directory, const char *address, enum dir_answer *answer_r)
+{
+    struct cq_pool *pool = cq_pool_new(1024);
+    struct dir_resolution r = {0};
+    enum cq_rc rc = directory_resolve(directory, cq_slice_cstr(address), pool, &r, NULL);
+    *answer_r = r.answer;
+    cq_pool_free(&pool);
+    return rc;
+}
+
+static void the_known_log_in_and_get_mail_while_the_server_is_away(void **state)
+{
+    (void)state;
+    static const char *const gone[][2] = {{"stop", "start"}, {"pause", "go-on"}};
+    const struct auth_config cheap = {.argon2_memory = 8192, .argon2_passes = 1};
+    const struct directory_config settings = {.backend = DIRECTORY_POSTGRESQL,
+                                              .postgresql = pg_server_config(),
+                                              .cache_max = 1000,
+                                              .cache_fresh_us = 10000000,
+                                              .cache_stale_us = 60000000};
+    struct cq_err err = {0};
+    enum dir_answer answer;
+    for (size_t i = 0; i < 2; i++) {
+        struct directory_config config = settings;
+        struct directory *directory;
+        struct auth *auth;
+        struct dir_account account;
+        struct cq_pool *pool = cq_pool_new(1024);
+        config.postgresql.timeout_us = 500000;
+        pg_server_schema();
+        assert_int_equal(directory_open(&config, &directory, &err), CQ_OK);
+        assert_int_equal(auth_new(&cheap, directory, &auth, &err), CQ_OK);
+        add_users(directory);
+        assert_int_equal(directory_account_by_login(directory, CQ_SLICE("u1@a.test"), pool, &account, &err), CQ_OK);
+        assert_int_equal(auth_set_password(auth, account.id, CQ_SLICE("correct horse"), &err), CQ_OK);
+        assert_int_equal(log_in(auth, "u1@a.test", "correct horse"), CQ_OK);
+        pg_server_do(gone[i][0]);
+        enum cq_rc right = log_in(auth, "u1@a.test", "correct horse"), wrong = log_in(auth, "u1@a.test", "wrong");
+        enum cq_rc other = log_in(auth, "u2@a.test", "correct horse");
+        enum cq_rc known = resolve(directory, "u1@a.test", &answer);
+        bool found = answer == DIR_FOUND;
+        enum cq_rc unknown = resolve(directory, "nobody@a.test", &answer);
+        enum cq_rc elsewhere = resolve(directory, "x@never-seen.test", &answer);
+        pg_server_do(gone[i][1]);
+        assert_int_equal(right, CQ_OK);
+        assert_int_equal(wrong, CQ_E_AUTH);
+        assert_true(cq_rc_retryable(other));
+        assert_true(known == CQ_OK && found);
+        assert_true(cq_rc_retryable(unknown)); /* never "no such user" */
+        assert_true(cq_rc_retryable(elsewhere));
+        auth_free(&auth);
+        directory_close(&directory);
+        cq_pool_free(&pool);
+    }
+}
+
 /* ---- The feed, with other people's SQL ---- */
 
 struct heard {
@@ -436,6 +505,7 @@ int main(void)
         cmocka_unit_test(many_fibers_share_few_connections_and_each_gets_its_own_answer),
         cmocka_unit_test(a_lost_connection_never_makes_an_answer_about_a_user),
         cmocka_unit_test(a_fiber_that_is_cancelled_leaves_the_others_their_answers),
+        cmocka_unit_test(the_known_log_in_and_get_mail_while_the_server_is_away),
         cmocka_unit_test(what_an_operator_changes_by_hand_is_in_the_feed),
         cmocka_unit_test(a_slow_writer_is_not_overtaken_in_the_feed),
     };

@@ -49,7 +49,15 @@ enum event_guarantee {
     X(ACCOUNT_DELETED, EVENT_MAILBOX, "account.deleted", EVENT_KEY_ACCOUNT, "An account was deleted in its shard")     \
     X(QUOTA_WARNING, EVENT_LIMITS, "quota.warning", EVENT_KEY_ACCOUNT, "An account passed a threshold of its quota")   \
     X(QUOTA_EXCEEDED, EVENT_LIMITS, "quota.exceeded", EVENT_KEY_ACCOUNT, "Something was refused: over quota")          \
-    X(QUOTA_RECOVERED, EVENT_LIMITS, "quota.recovered", EVENT_KEY_ACCOUNT, "An account is below its quota again")
+    X(QUOTA_RECOVERED, EVENT_LIMITS, "quota.recovered", EVENT_KEY_ACCOUNT, "An account is below its quota again")     \
+    X(INBOUND_EVENTS_DROPPED, EVENT_INBOUND, "events.dropped", EVENT_KEY_ACCOUNT,                                      \
+      "Events of this stream were dropped: the outbox was full")                                                       \
+    X(DELIVERY_EVENTS_DROPPED, EVENT_DELIVERY, "events.dropped", EVENT_KEY_ACCOUNT,                                    \
+      "Events of this stream were dropped: the outbox was full")                                                       \
+    X(MAILBOX_EVENTS_DROPPED, EVENT_MAILBOX, "events.dropped", EVENT_KEY_ACCOUNT,                                      \
+      "Events of this stream were dropped: the outbox was full")                                                       \
+    X(LIMITS_EVENTS_DROPPED, EVENT_LIMITS, "events.dropped", EVENT_KEY_ACCOUNT,                                        \
+      "Events of this stream were dropped: the outbox was full")
 
 /* The same with types of the front-ends. */
 #define EVENT_EDGE_CATALOGUE(X)                                                                                        \

@@ -159,6 +159,7 @@ static void put_outbox_data(struct cq_buf *out, const struct event_source *sourc
     event_json_message(out, source, (const ProtobufCMessage *)event->delivery);
     event_json_message(out, source, (const ProtobufCMessage *)event->mailbox);
     event_json_message(out, source, (const ProtobufCMessage *)event->quota);
+    event_json_message(out, source, (const ProtobufCMessage *)event->gap);
 }
 
 enum cq_rc event_encode(const struct event_source *source, const struct event_place *place, struct cq_slice outbox,

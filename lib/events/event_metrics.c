@@ -33,5 +33,10 @@ void event_count_produced(const struct event_row *row, enum event_m_result resul
 
 void event_count_dropped(const struct event_row *row, enum event_drop reason)
 {
-    cq_metric_add(&event_metrics, EVENT_M_DROPPED, 1, stream_of(row), reason);
+    event_count_dropped_many((enum event_stream)stream_of(row), reason, 1);
+}
+
+void event_count_dropped_many(enum event_stream stream, enum event_drop reason, uint64_t count)
+{
+    cq_metric_add(&event_metrics, EVENT_M_DROPPED, count, stream, reason);
 }

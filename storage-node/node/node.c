@@ -260,6 +260,7 @@ void node_metrics_register(void)
     cq_metrics_register(&watch_metrics);
     cq_metrics_register(&background_metrics);
     cq_metrics_register(&event_metrics);
+    cq_metrics_register(&outbox_relay_metrics);
     io_metrics_register();
     cq_metrics_register(&rpc_client_metrics);
     worker_metrics_register();

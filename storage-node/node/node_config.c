@@ -43,6 +43,9 @@ static const struct cq_setting rows[] = {
                 "Proposals of one shard that are not committed yet; more are refused as overload."),
     CQ_SET_INT(struct node_settings, trim_entries, "raft.trim_entries", "4096", 16, 1000000, "entries",
                "A shard's log is trimmed when so many entries are needed by no replica."),
+    CQ_SET_SIZE(struct node_settings, outbox_max, "events.outbox.max_bytes", "64MiB", "1MiB", "1TiB",
+                "Events of one shard that wait for being published. Past it the oldest are dropped and counted, final "
+                "ones last; mail is never held up."),
 };
 
 void node_config_parts(struct node_config *config, struct cq_config_part parts_r[static NODE_CONFIG_PARTS])

@@ -23,6 +23,7 @@ struct node_settings {
     uint64_t election_us, heartbeat_us;
     uint64_t window, window_max, cache, pending;
     int64_t trim_entries;
+    uint64_t outbox_max;
 };
 
 struct node_config {

@@ -6,12 +6,23 @@
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
 #include "events/event_metrics.h"
+#include "node/call_codec.h"
 #include "node/group_proposal.h"
 #include "node/node.h"
 #include "proto/mail.pb-c.h"
 #include "state/mail_machine.h"
 
 #define QUEUE_MAX 8192 /* batches that wait for the thread: at most one a group */
+
+enum { M_RECORDS, M_BYTES, M_AGE, M_ROWS };
+static const struct cq_metric rows[M_ROWS] = {
+    [M_RECORDS] = CQ_GAUGE("chasqui_events_outbox_records",
+                           "Events that wait in the outboxes of the shards that this node leads"),
+    [M_BYTES] =
+        CQ_GAUGE("chasqui_events_outbox_bytes", "Their bytes; a shard's are limited by events.outbox.max_bytes"),
+    [M_AGE] = CQ_GAUGE("chasqui_events_outbox_oldest_age_seconds", "Age of the oldest of them; 0: none waits"),
+};
+struct cq_metrics outbox_relay_metrics = CQ_METRICS_OF(rows);
 
 /* An event between the machine and the sink. */
 struct pending {
@@ -33,11 +44,20 @@ struct batch {
     enum cq_rc rc;
 };
 
+/* What waits in a shard's outbox. */
+struct backlog {
+    uint64_t events, bytes;
+    uint64_t oldest_us; /* 0: nothing */
+};
+
 /* One shard that this node leads; the control loop's. */
 struct relay_shard {
     struct outbox_relay *relay;
     struct group *group;
-    bool busy, advancing;
+    bool busy, advancing, measuring, trimming;
+    struct apply_call measure;
+    struct backlog measured; /* the apply thread's while measuring */
+    struct backlog backlog;
     uint64_t term;                    /* in which `published` was learnt */
     struct outbox_position published; /* acknowledged by the sink */
     struct outbox_position advanced;  /* proposed as the cursor */
@@ -51,6 +71,8 @@ struct outbox_relay {
     struct event_source source;
     struct io_pool *thread; /* a pool of one */
     struct io_timer timer;
+    uint64_t measured_at_us;
+    uint64_t outbox_max; /* bytes of a shard's outbox */
     bool stopped;
     struct batch *current; /* the thread's: whose events are acknowledged now */
     struct relay_shard *shards[GROUPS_MAX];
@@ -230,8 +252,102 @@ static void on_published(struct io_loop *loop, void *arg)
     if (s->relay->stopped || !leads(s))
         return;
     advance_if_due(s);
-    if (more)
+    if (more && !s->trimming)
         fetch(s);
+}
+
+/* ---- How much waits, and no more than may ---- */
+
+static void trim(struct relay_shard *s);
+
+/* Counts what went, by stream; is there more to do? */
+static bool count_dropped(const struct relay_shard *s, struct cq_slice answer)
+{
+    struct cq_pool *pool = cq_pool_new(512);
+    struct cq_slice body;
+    Chasqui__Mail__OutboxTrimReply *reply = NULL;
+    uint64_t sum = 0;
+    if (answer_body(answer, pool, &body, NULL, NULL) == CQ_OK)
+        reply = chasqui__mail__outbox_trim_reply__unpack(NULL, body.len, body.data);
+    bool more = reply && reply->more;
+    for (unsigned i = 0; reply && i < reply->n_dropped && i < EVENT_STREAM_COUNT; i++) {
+        event_count_dropped_many((enum event_stream)i, EVENT_DROP_OUTBOX_FULL, reply->dropped[i]);
+        sum += reply->dropped[i];
+    }
+    if (sum)
+        cq_log_limited(1, CQ_ERROR, "events.dropped", CQ_F_U64("shard", s->group->record.group),
+                       CQ_F_U64("events", sum));
+    if (reply)
+        chasqui__mail__outbox_trim_reply__free_unpacked(reply, NULL);
+    cq_pool_free(&pool);
+    return more;
+}
+
+static void trim_after(void *arg, enum cq_rc rc, struct cq_slice reply)
+{
+    struct relay_shard *s = arg;
+    s->trimming = false;
+    if (rc == CQ_OK && count_dropped(s, reply) && !s->relay->stopped && leads(s))
+        trim(s);
+}
+
+/* To nine tenths, so that it is not done for each new event. Nothing is read for publishing meanwhile. */
+static void trim(struct relay_shard *s)
+{
+    Chasqui__Mail__OutboxTrim message = CHASQUI__MAIL__OUTBOX_TRIM__INIT;
+    message.keep_bytes = s->relay->outbox_max - s->relay->outbox_max / 10;
+    s->trimming = true;
+    group_propose(s->relay->node, s->group, CHASQUI__MAIL__METHOD__OUTBOX_TRIM, &message.base, trim_after, s);
+}
+
+static void on_measured(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    struct relay_shard *s = arg;
+    s->measuring = false;
+    s->backlog = s->measured;
+    if (s->backlog.bytes > s->relay->outbox_max && !s->trimming && !s->relay->stopped && leads(s))
+        trim(s);
+}
+
+static void measure_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc)
+{
+    (void)group;
+    struct relay_shard *s = cq_containerof(call, struct relay_shard, measure);
+    s->measured = (struct backlog){0};
+    if (rc == CQ_OK) {
+        mail_machine_outbox_backlog(machine, &s->measured.events, &s->measured.bytes);
+        s->measured.oldest_us = mail_machine_outbox_oldest(machine);
+    }
+    io_loop_post(s->relay->node->control, on_measured, s);
+}
+
+static void measure(struct relay_shard *s)
+{
+    if (s->measuring)
+        return;
+    s->measuring = true;
+    s->measure = (struct apply_call){.run = measure_run};
+    apply_call(s->group->apply, &s->measure);
+}
+
+static void set_gauges(const struct outbox_relay *r)
+{
+    struct backlog sum = {0};
+    uint64_t now = cq_time_wall_us();
+    for (uint32_t id = 1; id < GROUPS_MAX; id++) {
+        const struct relay_shard *s = r->shards[id];
+        if (!s || !leads(s))
+            continue;
+        sum.events += s->backlog.events;
+        sum.bytes += s->backlog.bytes;
+        if (s->backlog.oldest_us && (!sum.oldest_us || s->backlog.oldest_us < sum.oldest_us))
+            sum.oldest_us = s->backlog.oldest_us;
+    }
+    uint64_t age_us = sum.oldest_us && sum.oldest_us < now ? now - sum.oldest_us : 0;
+    cq_gauge_set(&outbox_relay_metrics, M_RECORDS, (int64_t)sum.events);
+    cq_gauge_set(&outbox_relay_metrics, M_BYTES, (int64_t)sum.bytes);
+    cq_gauge_set(&outbox_relay_metrics, M_AGE, (int64_t)(age_us / CQ_US_PER_S));
 }
 
 static struct relay_shard *shard_of(struct outbox_relay *r, struct group *group)
@@ -249,12 +365,19 @@ static void on_timer(struct io_timer *timer)
 {
     struct outbox_relay *r = cq_containerof(timer, struct outbox_relay, timer);
     uint64_t now = cq_time_mono_us();
+    bool look = now - r->measured_at_us >= RELAY_MEASURE_MS * UINT64_C(1000);
+    if (look) {
+        r->measured_at_us = now;
+        set_gauges(r);
+    }
     for (uint32_t id = 1; id < GROUPS_MAX; id++) {
         struct group *group = groups_find(&r->node->groups, id);
         if (!group || !group_leads(group) || atomic_load(&group->failed))
             continue;
         struct relay_shard *s = shard_of(r, group);
-        if (!s->busy && now >= s->retry_at_us)
+        if (look)
+            measure(s);
+        if (!s->busy && !s->trimming && now >= s->retry_at_us)
             fetch(s);
         advance_if_due(s);
     }
@@ -282,6 +405,7 @@ struct outbox_relay *outbox_relay_new(struct node *node, struct event_sink *sink
     r->node = node;
     r->sink = sink;
     r->source = *source;
+    r->outbox_max = node->config->node.outbox_max;
     r->thread = io_pool_new("events", 1, QUEUE_MAX);
     io_timer_init(&r->timer, node->control, on_timer);
     if (sink) {

@@ -7,6 +7,7 @@
 #ifndef OUTBOX_RELAY_H
 #define OUTBOX_RELAY_H
 
+#include "base/cq_metrics.h"
 #include "events/event_encode.h"
 #include "events/event_sink.h"
 
@@ -18,6 +19,7 @@ struct outbox_relay;
 #define RELAY_BATCH_BYTES (256u << 10)
 #define RELAY_ADVANCE_EVENTS 1000 /* the cursor is moved after so many acknowledgements, */
 #define RELAY_ADVANCE_MS 1000     /* or after this time */
+#define RELAY_MEASURE_MS 1000     /* between two looks at how much waits; over events.outbox.max_bytes it is trimmed */
 
 /* The sink becomes the relay's; NULL: events are discarded (and counted). */
 struct outbox_relay *outbox_relay_new(struct node *node, struct event_sink *sink, const struct event_source *source);
@@ -26,5 +28,7 @@ void outbox_relay_reopen(struct outbox_relay *relay); /* any thread: the sink op
 void outbox_relay_stop(struct outbox_relay *relay);   /* on the control loop: nothing new is begun */
 void outbox_relay_join(struct outbox_relay *relay);   /* any thread: what is under way comes to the control loop */
 void outbox_relay_free(struct outbox_relay **relay);  /* when nothing is under way any more */
+
+extern struct cq_metrics outbox_relay_metrics;
 
 #endif

@@ -1,5 +1,4 @@
-/* The group's own commands, proposed by its leader: OWN_SLOTS, OUTBOX_ADVANCE, DIGEST_MARK. */
-#include "base/cq_endian.h"
+/* The group's own commands, proposed by its leader: OWN_SLOTS, DIGEST_MARK. The outbox's: cmd_outbox.c. */
 #include "state/mail_private.h"
 
 static void mark_owned(uint8_t *owned, uint32_t first, uint32_t last)
@@ -49,57 +48,6 @@ COMMAND(cmd_own_slots)
     db_put(m->db, &key, cq_buf_slice(out));
     memcpy(m->owned, owned, sizeof m->owned);
     m->slots_epoch = own->map_epoch;
-    return CQ_OK;
-}
-
-static int position_cmp(struct outbox_position a, struct outbox_position b)
-{
-    if (a.index != b.index)
-        return a.index < b.index ? -1 : 1;
-    return a.sub_index < b.sub_index ? -1 : a.sub_index > b.sub_index;
-}
-
-/* Removes published events, a bounded piece at a time: the cursor says how far it came. */
-COMMAND(cmd_outbox_advance)
-{
-    (void)reply_r;
-    const Chasqui__Mail__OutboxAdvance *advance = message;
-    struct mail_machine *m = a->v.m;
-    struct outbox_position to = {advance->to_index, advance->to_sub_index};
-    struct outbox_position at = {m->group.outbox_index, m->group.outbox_sub_index};
-    if (to.index >= a->position.index)
-        return CQ_FAIL(a->v.err, CQ_E_INVALID, "outbox cursor to index %llu", (unsigned long long)to.index);
-    struct state_key all;
-    key_begin(&all, db_space(m->db), 0, KEY_OUTBOX);
-    struct outbox_position *gone = cq_pool_calloc(a->v.pool, STATE_EFFECTS_MAX, sizeof *gone);
-    size_t count = 0;
-    enum cq_rc rc = CQ_OK;
-    struct db_iter *iter = db_iter_prefix(m->db, &all);
-    while (count < STATE_EFFECTS_MAX && (rc = db_iter_next(iter)) == CQ_OK) {
-        const uint8_t *rest = key_rest(db_iter_key(iter)).data;
-        struct outbox_position event = {cq_get_be64(rest), cq_get_be32(rest + 8)};
-        if (position_cmp(event, to) > 0) {
-            rc = CQ_E_EOF;
-            break;
-        }
-        gone[count++] = event;
-        m->group.outbox_bytes -= db_iter_value(iter).len - 1;
-    }
-    db_iter_free(&iter);
-    if (rc != CQ_OK && rc != CQ_E_EOF)
-        return rc;
-    for (size_t i = 0; i < count; i++) {
-        struct state_key key = all;
-        key_u64(&key, gone[i].index);
-        key_u32(&key, gone[i].sub_index);
-        db_delete(m->db, &key);
-    }
-    m->group.outbox_events -= count;
-    struct outbox_position reached = rc == CQ_E_EOF || count == 0 ? to : gone[count - 1];
-    if (position_cmp(reached, at) > 0) {
-        m->group.outbox_index = reached.index;
-        m->group.outbox_sub_index = reached.sub_index;
-    }
     return CQ_OK;
 }
 

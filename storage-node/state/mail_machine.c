@@ -177,6 +177,21 @@ enum cq_rc mail_machine_outbox_next(struct machine *machine, struct outbox_posit
     return CQ_OK;
 }
 
+uint64_t mail_machine_outbox_oldest(struct machine *machine)
+{
+    struct cq_pool *pool = cq_pool_new(1024);
+    struct outbox_position at;
+    struct cq_slice bytes;
+    uint64_t time = 0;
+    if (mail_machine_outbox_next(machine, (struct outbox_position){0, 0}, pool, &at, &bytes, NULL) == CQ_OK) {
+        ProtobufCAllocator allocator = mail_allocator(pool);
+        const Chasqui__Outbox__Event *event = chasqui__outbox__event__unpack(&allocator, bytes.len, bytes.data);
+        time = event ? event->time : 0;
+    }
+    cq_pool_free(&pool);
+    return time;
+}
+
 /* ---- verifying ---- */
 
 enum cq_rc mail_machine_verify(struct machine *machine, uint64_t *records_r, struct cq_err *err)

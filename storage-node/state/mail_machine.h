@@ -86,6 +86,8 @@ enum cq_rc mail_machine_outbox_next(struct machine *machine, struct outbox_posit
 struct outbox_position mail_machine_outbox_cursor(const struct machine *machine);
 /* Events that wait, and their bytes. */
 void mail_machine_outbox_backlog(const struct machine *machine, uint64_t *events_r, uint64_t *bytes_r);
+/* When the oldest of them happened (us since 1970); 0: none waits. */
+uint64_t mail_machine_outbox_oldest(struct machine *machine);
 
 /* ---- checking ---- */
 

@@ -25,6 +25,7 @@ static const struct mail_method methods[] = {
     {M(RECLAIM), "RECLAIM", true, true, false},
     {M(OUTBOX_ADVANCE), "OUTBOX_ADVANCE", true, true, false},
     {M(DIGEST_MARK), "DIGEST_MARK", true, true, false},
+    {M(OUTBOX_TRIM), "OUTBOX_TRIM", true, true, false},
     {M(GET_ACCOUNT), "GET_ACCOUNT", false, false, false},
     {M(LIST_MAILBOXES), "LIST_MAILBOXES", false, false, false},
     {M(OPEN_MAILBOX), "OPEN_MAILBOX", false, false, false},
@@ -66,6 +67,7 @@ static const struct apply_command commands[] = {
     {M(RECLAIM), D(reclaim), cmd_reclaim},
     {M(OUTBOX_ADVANCE), D(outbox_advance), cmd_outbox_advance},
     {M(DIGEST_MARK), D(empty), cmd_digest_mark},
+    {M(OUTBOX_TRIM), D(outbox_trim), cmd_outbox_trim},
 };
 
 const struct apply_command *apply_command_find(uint32_t method)

@@ -205,6 +205,18 @@ struct delivered {
 void apply_delivery_event(struct apply *a, Chasqui__Outbox__Type type, const Chasqui__Mail__Deliver *deliver,
                           const struct delivered *where);
 
+/* What OUTBOX_TRIM must know of a type. Streams as in lib/events, which apply does not depend on; part of what apply
+ * does. */
+#define OUTBOX_STREAMS 4
+struct outbox_class {
+    Chasqui__Outbox__Type type;
+    unsigned stream;
+    bool final; /* the one event that tells what became of a message for a recipient */
+    bool gap;
+};
+/* Of a type that is not known: mail.mailbox, not final. */
+const struct outbox_class *outbox_class_of(Chasqui__Outbox__Type type);
+
 /* Mailboxes (mailbox_create.c). The name is valid and free. CQ_E_LIMIT, CQ_E_CONFLICT (the use is taken). */
 enum cq_rc apply_create_mailbox(struct apply *a, struct cq_slice name, Chasqui__Mail__SpecialUse use, uint64_t *id_r,
                                 struct mailbox_record *mailbox_r);
@@ -287,6 +299,7 @@ COMMAND(cmd_own_slots);
 COMMAND(cmd_reclaim);
 COMMAND(cmd_outbox_advance);
 COMMAND(cmd_digest_mark);
+COMMAND(cmd_outbox_trim);
 
 #define READ(name)                                                                                                     \
     enum cq_rc name(struct mail_view *v, const void *message, struct cq_slice *reply_r, struct cq_buf *raw)

@@ -84,3 +84,34 @@ void apply_delivery_event(struct apply *a, Chasqui__Outbox__Type type, const Cha
     }
     apply_event(a, &event);
 }
+
+#define E(name) CHASQUI__OUTBOX__TYPE__##name
+static const struct outbox_class classes[] = {
+    /* type, stream, final, gap; the first one stands for what is not known */
+    {E(TYPE_UNSPECIFIED), 2, false, false},
+    {E(MESSAGE_ACCEPTED), 0, false, false},
+    {E(MESSAGE_DUPLICATE_SUPPRESSED), 0, false, false},
+    {E(DELIVERY_LOCAL), 1, true, false},
+    {E(MAILBOX_CREATED), 2, false, false},
+    {E(MAILBOX_RENAMED), 2, false, false},
+    {E(MAILBOX_DELETED), 2, false, false},
+    {E(MESSAGES_EXPUNGED), 2, false, false},
+    {E(ACCOUNT_CREATED), 2, false, false},
+    {E(ACCOUNT_DELETED), 2, false, false},
+    {E(QUOTA_WARNING), 3, false, false},
+    {E(QUOTA_EXCEEDED), 3, false, false},
+    {E(QUOTA_RECOVERED), 3, false, false},
+    {E(INBOUND_EVENTS_DROPPED), 0, false, true},
+    {E(DELIVERY_EVENTS_DROPPED), 1, false, true},
+    {E(MAILBOX_EVENTS_DROPPED), 2, false, true},
+    {E(LIMITS_EVENTS_DROPPED), 3, false, true},
+};
+
+const struct outbox_class *outbox_class_of(Chasqui__Outbox__Type type)
+{
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+        if (classes[i].type == type)
+            return &classes[i];
+    }
+    return &classes[0];
+}

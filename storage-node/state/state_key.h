@@ -12,6 +12,7 @@ enum key_kind {
     KEY_TOMBSTONE = 'T', /* account, mailbox (0: all)  what RECLAIM removes */
     KEY_EXPIRY = 'X',    /* time, account, kind, id    when RECLAIM looks at a record */
     KEY_OUTBOX = 'o',    /* index, sub-index           an event */
+    KEY_TRIMMED = 't',   /* -                          how far OUTBOX_TRIM has looked for events that are not final */
     /* an account's */
     KEY_ACCOUNT = 'A',      /* -                      */
     KEY_MAILBOX = 'B',      /* mailbox                */

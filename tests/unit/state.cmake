@@ -1,3 +1,4 @@
+chasqui_unit_test(state/mail_outbox DEPS cq_test_shard cq_events)
 chasqui_unit_test(state/hostile_summary DEPS cq_mailstore_local cq_mail)
 chasqui_unit_test(state/mailstore_local DEPS cq_mailstore_local)
 chasqui_unit_test(state/mail_model SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/state/mail_model.c DEPS cq_test_shard)

@@ -104,6 +104,30 @@ static void a_delivery_becomes_a_cloudevent(void **state)
     cq_pool_free(&pool);
 }
 
+static void a_gap_tells_how_many_events_its_stream_has_lost(void **state)
+{
+    (void)state;
+    Chasqui__Outbox__Event event = CHASQUI__OUTBOX__EVENT__INIT;
+    Chasqui__Outbox__Gap gap = CHASQUI__OUTBOX__GAP__INIT;
+    struct event_record record;
+    struct cq_pool *pool = cq_pool_new(4096);
+    event.type = CHASQUI__OUTBOX__TYPE__DELIVERY_EVENTS_DROPPED;
+    event.time = UINT64_C(1700000000123456);
+    event.gap = &gap;
+    gap.dropped_events = 5;
+    gap.dropped_final_events = 2;
+    gap.first_time_us = UINT64_C(1700000000000000);
+    json_t *json = encode(pool, &source, &event, &record);
+    const json_t *data = json_object_get(json, "data");
+    assert_text(json, "type", "chasqui.mail.delivery.events.dropped.v1");
+    assert_text(data, "dropped_events", "5");
+    assert_text(data, "dropped_final_events", "2");
+    assert_text(data, "first_time", "2023-11-14T22:13:20.000000Z");
+    assert_slice(record.stream, "mail.delivery");
+    json_decref(json);
+    cq_pool_free(&pool);
+}
+
 static void without_personal_data_only_domains_are_told(void **state)
 {
     (void)state;
@@ -214,6 +238,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_delivery_becomes_a_cloudevent),
+        cmocka_unit_test(a_gap_tells_how_many_events_its_stream_has_lost),
         cmocka_unit_test(without_personal_data_only_domains_are_told),
         cmocka_unit_test(the_id_follows_from_the_place_alone),
         cmocka_unit_test(every_type_has_a_row_and_encodes),

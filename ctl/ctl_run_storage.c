@@ -248,7 +248,7 @@ static void shard_replicas(struct ctl *ctl, const struct view *view, struct ctl_
             const Chasqui__System__ReplicaState *r = view->groups[n]->replicas[i];
             ADD_ROW(ctl, rows, number(ctl, r->group), uuid_text(ctl, t->nodes[n].uuid),
                     cq_pool_cstr(ctl->pool, cq_slice_cstr(r->role)), number(ctl, r->term), number(ctl, r->first_index),
-                    number(ctl, r->last_index), number(ctl, r->applied_index), digest_text(ctl, r->digest));
+                    number(ctl, r->commit_index), number(ctl, r->applied_index), digest_text(ctl, r->digest));
         }
 }
 

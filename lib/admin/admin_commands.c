@@ -64,7 +64,7 @@ const struct admin_command admin_commands[] = {
                  {"role", ADMIN_TEXT},
                  {"term", ADMIN_NUMBER},
                  {"first", ADMIN_NUMBER},
-                 {"last", ADMIN_NUMBER},
+                 {"committed", ADMIN_NUMBER},
                  {"applied", ADMIN_NUMBER},
                  {"digest", ADMIN_TEXT}}},
     {.name = "db status",

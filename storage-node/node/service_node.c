@@ -115,7 +115,7 @@ static Chasqui__System__ReplicaState *replica_state(struct simple *s, struct gro
     r->role = (char *)(uintptr_t)role_name(group);
     r->term = atomic_load(&group->term);
     r->first_index = atomic_load(&group->first_index);
-    r->last_index = atomic_load(&group->commit_index);
+    r->commit_index = atomic_load(&group->commit_index);
     r->applied_index = look.applied;
     r->digest = (ProtobufCBinaryData){.len = 16, .data = cq_pool_dup(s->pool, look.digest, 16)};
     return r;

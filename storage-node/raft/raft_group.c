@@ -412,11 +412,37 @@ static void note_append(struct raft_group *group, struct raft_wire *wire)
     skip_committed(group, wire);
 }
 
+/* libraft's own refusal of an AppendEntries of an older term leaves last_log_index as it finds it on the stack, and
+ * with a previous index of 0 it reads like a success. So it does not see them: this is the answer that it means. */
+static bool refuse_old_append(struct raft_group *group, struct raft_peer *from, const struct raft_wire *wire)
+{
+    uint64_t term = raft_current_term(&group->raft), last = raft_log_last(&group->log);
+    if (wire->type != RAFT_WIRE_APPEND || wire->term >= term)
+        return false;
+    struct raft_wire answer = {.type = RAFT_WIRE_APPEND_RESULT,
+                               .group = group->owner.group,
+                               .from = group->owner.replica,
+                               .to = wire->from,
+                               .term = term,
+                               .rejected = wire->index ? wire->index : 1};
+    answer.index = last < answer.rejected ? last : answer.rejected - 1;
+    raft_peer_say(group, from, &answer);
+    return true;
+}
+
+/* libraft asks whether it is in its pre-vote phase before it asks whether it is a candidate at all; a follower has an
+ * octet of a pointer there, and for some pointers a late pre-vote would raise its term and depose the leader. */
+static bool is_late_vote(struct raft_group *group, const struct raft_wire *wire)
+{
+    return wire->type == RAFT_WIRE_VOTE_RESULT && raft_state(&group->raft) != RAFT_CANDIDATE;
+}
+
 void raft_group_receive(struct raft_group *group, struct raft_peer *from, const struct raft_wire *received)
 {
     struct raft_message m = {0};
     struct raft_wire copy = *received, *wire = &copy; /* the frame's own is released as it came */
-    if (group->failed || !is_addressed(group, from, wire))
+    if (group->failed || !is_addressed(group, from, wire) || refuse_old_append(group, from, wire) ||
+        is_late_vote(group, wire))
         return;
     if (wire->type == RAFT_WIRE_APPEND_RESULT)
         note_result(group, wire);

@@ -85,6 +85,7 @@ void sim_run(struct sim *sim, uint64_t until)
     while (sim->heap_count && sim->heap[0].at <= until && !sim->failures) {
         struct sim_event event = heap_pop(sim);
         sim->now = event.at;
+        sim_note(sim, event.at ^ event.order << 32);
         fire(sim, &event);
     }
     if (sim->now < until && !sim->failures)

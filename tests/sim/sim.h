@@ -70,7 +70,7 @@ struct sim {
     uint64_t next_cookie;
     unsigned failures;    /* things that must never happen, and did */
     char failure[512];    /* the first of them */
-    uint64_t fingerprint; /* of everything that happened: two runs of one seed have the same */
+    uint64_t fingerprint; /* of the whole history: two runs of one seed have the same */
 };
 
 struct sim *sim_new(const struct sim_options *options, const struct sim_app *app, void *app_ctx);
@@ -91,6 +91,13 @@ void sim_fail(struct sim *sim, const char *fmt, ...) __attribute__((format(print
             sim_trace_line((sim), __VA_ARGS__);                                                                        \
     } while (0)
 void sim_trace_line(struct sim *sim, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The fingerprint goes over all that happens. */
+static inline void sim_note(struct sim *sim, uint64_t what)
+{
+    uint64_t z = (sim->fingerprint ^ what) * UINT64_C(0x9e3779b97f4a7c15);
+    sim->fingerprint = z ^ z >> 29;
+}
 
 /* Random numbers of this run. */
 static inline uint32_t sim_below(struct sim *sim, uint32_t bound)

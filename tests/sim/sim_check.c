@@ -105,6 +105,7 @@ void sim_check_role(struct sim_node *node, const struct raft_role_change *change
         sim_fail(node->sim, "n%u: the term of group %u falls", node->index, change->group);
     group->role = change->role;
     group->term = change->term;
+    sim_note(node->sim, change->term << 8 | (uint64_t)change->role << 4 | node->index);
     if (!became)
         return;
     group->led_last = 0;
@@ -159,7 +160,7 @@ static void note_first(struct sim_node *node, struct group_check *check, const s
                            .hash = hash,
                            .known = raft_current_term(&host_group(node, commit->group - 1)->raft),
                            .node = node->index};
-    node->sim->fingerprint = cq_xxh3_64_seed(cq_slice_of(&hash, sizeof hash), node->sim->fingerprint ^ node->sim->now);
+    sim_note(node->sim, hash);
     node->sim->app->committed(node->sim, commit->group, commit->index, commit->term, commit->entry);
 }
 
@@ -183,6 +184,7 @@ void sim_check_outcome(struct sim_node *node, const struct raft_commit *commit, 
 {
     struct committed *first = &node->sim->check->groups[commit->group - 1].committed[commit->index - 1];
     uint64_t hash = cq_xxh3_64_seed(outcome->answer, (uint64_t)outcome->rc + 1) | 1;
+    sim_note(node->sim, hash);
     if (first->outcome && first->outcome != hash)
         sim_fail(node->sim, "n%u: entry %llu of group %u has another outcome here (%s)", node->index,
                  (unsigned long long)commit->index, commit->group, cq_rc_name(outcome->rc));

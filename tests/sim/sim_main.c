@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifdef CHASQUI_PLANT
@@ -20,8 +21,9 @@ enum cq_plant cq_planted_bug = PLANT_NONE;
 struct settings {
     uint64_t first, last;
     unsigned jobs;
-    bool quiet; /* only the counting line and failures */
-    bool stop;  /* at the first failure */
+    bool quiet;        /* only the counting line and failures */
+    bool stop;         /* at the first failure */
+    bool fingerprints; /* one line a seed: two runs must print the same */
     struct mail_options run;
 };
 
@@ -49,11 +51,21 @@ static void child(const struct settings *settings, uint64_t seed, int fd)
     exit(result.passed ? 0 : 1);
 }
 
+/* A machine that is out of processes or memory for a moment is no reason to leave seeds out. */
+static pid_t fork_patiently(void)
+{
+    const struct timespec pause = {.tv_nsec = 100000000};
+    pid_t pid;
+    for (int tries = 0; (pid = fork()) < 0 && (errno == EAGAIN || errno == ENOMEM) && tries < 300; tries++)
+        nanosleep(&pause, NULL);
+    return pid;
+}
+
 static void start(const struct settings *settings, struct worker *worker, uint64_t seed)
 {
     int pipes[2];
     fflush(stdout);
-    if (pipe(pipes) || (worker->pid = fork()) < 0) {
+    if (pipe(pipes) || (worker->pid = fork_patiently()) < 0) {
         perror("chasqui-sim");
         exit(2);
     }
@@ -93,6 +105,8 @@ static void count(struct tally *tally, const struct settings *settings, const st
         tally->faults += result->faults;
         tally->virtual_us += result->virtual_us;
     }
+    if (settings->fingerprints && told)
+        printf("seed %" PRIu64 " has the history %016" PRIx64 "\n", worker->seed, result->fingerprint);
     if (told && result->passed) {
         tally->passed++;
         return;
@@ -222,7 +236,7 @@ static int run_one(const struct settings *settings)
 
 int main(int argc, char **argv)
 {
-    bool help = false, trace = false, quiet = false, stop = false, list = false;
+    bool help = false, trace = false, quiet = false, stop = false, fingerprints = false, list = false;
     const char *seed = NULL, *seeds = NULL, *jobs = NULL, *nodes = NULL, *ops = NULL, *faults = NULL, *plant = NULL;
     const struct cq_arg args[] = {
         {.name = "seed", .value = "N", .text = &seed, .help = "run exactly this seed, in this process"},
@@ -234,6 +248,7 @@ int main(int argc, char **argv)
         {.name = "trace", .flag = &trace, .help = "tell everything that happens"},
         {.name = "quiet", .letter = 'q', .flag = &quiet, .help = "only the counts"},
         {.name = "stop", .flag = &stop, .help = "stop at the first seed that fails"},
+        {.name = "fingerprints", .flag = &fingerprints, .help = "tell the hash of each seed's history"},
         {.name = "plant", .value = "BUG", .text = &plant, .help = "with a planted bug (planted build only)"},
         {.name = "plants", .flag = &list, .help = "list the planted bugs (planted build only)"},
         {.name = "help", .letter = 'h', .flag = &help, .help = "print this help and exit"},
@@ -276,6 +291,7 @@ int main(int argc, char **argv)
     settings.run.trace = trace;
     settings.quiet = quiet;
     settings.stop = stop;
+    settings.fingerprints = fingerprints;
     if (settings.jobs == 0 || settings.jobs > 256 || (settings.run.nodes && settings.run.nodes > SIM_NODES_MAX)) {
         fprintf(stderr, "chasqui-sim: --jobs is 1 to 256, --nodes at most %d\n", SIM_NODES_MAX);
         return 2;

@@ -501,6 +501,68 @@ static void many_groups_share_nodes_and_idle_cheaply(void **state)
     end(sim);
 }
 
+/* What a node says next on its control connection. */
+static struct raft_wire said(struct sim_node *node, const struct sim_node *to)
+{
+    struct raft_frame frame = raft_wire_finish(&raft_peer_get(node->host, &to->id)->control);
+    struct raft_bytes *bytes = raft_bytes_copy(frame.head);
+    struct cq_pool *pool = cq_pool_new(1024);
+    struct raft_wire_in in;
+    assert_int_equal(raft_wire_decode(bytes, pool, &in, NULL), CQ_OK);
+    assert_true(in.count > 0);
+    struct raft_wire last = in.messages[in.count - 1];
+    raft_wire_release(&in);
+    raft_bytes_unref(&bytes);
+    cq_pool_free(&pool);
+    return last;
+}
+
+static void hear_append(struct sim_node *node, const struct sim_node *from, uint64_t term, uint64_t previous)
+{
+    const struct raft_wire append = {.type = RAFT_WIRE_APPEND,
+                                     .group = 1,
+                                     .from = sim_replica(0, from->index),
+                                     .to = sim_replica(0, node->index),
+                                     .term = term,
+                                     .index = previous,
+                                     .index_term = previous ? 1 : 0};
+    struct raft_wire_out out;
+    raft_wire_out_init(&out);
+    raft_wire_add(&out, &append);
+    struct raft_bytes *bytes = raft_bytes_copy(raft_wire_finish(&out).head);
+    assert_int_equal(raft_host_receive(node->host, &from->id, bytes, NULL), CQ_OK);
+    raft_bytes_unref(&bytes);
+    raft_wire_out_fini(&out);
+}
+
+/* libraft alone would answer with whatever is on its stack, and to a previous index of 0 with a success. */
+static void an_append_of_an_older_term_is_refused_with_what_the_log_has(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *first = wait_leader(sim, 0);
+    for (uint64_t n = 1; n <= 5; n++)
+        append(sim, first, 0, n, 0);
+    sim_node_crash(first, false);
+    struct sim_node *leader = wait_leader(sim, 0);
+    run_for(sim, SIM_S);
+    struct sim_node *follower = sim->nodes[3 - first->index - leader->index];
+    const struct raft_group *group = raft_host_find(follower->host, 1);
+    uint64_t term = raft_current_term(&group->raft), last = raft_log_last(&group->log);
+    assert_true(term > 1 && last >= 6);
+    const struct {
+        uint64_t previous, rejected, index;
+    } cases[] = {{0, 1, 0}, {1, 1, 0}, {4, 4, 3}, {last, last, last - 1}, {last + 50, last + 50, last}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        hear_append(follower, leader, term - 1, cases[i].previous);
+        struct raft_wire answer = said(follower, leader);
+        assert_int_equal(answer.type, RAFT_WIRE_APPEND_RESULT);
+        assert_true(answer.term == term && answer.rejected == cases[i].rejected && answer.index == cases[i].index);
+        assert_true(raft_current_term(&group->raft) == term);
+    }
+    end(sim);
+}
+
 static void the_story_of_a_seed_is_always_the_same(void **state)
 {
     (void)state;
@@ -574,6 +636,7 @@ int main(void)
         cmocka_unit_test(proposals_over_the_limit_are_refused_and_taken_again_later),
         cmocka_unit_test(leadership_is_handed_over_on_request),
         cmocka_unit_test(many_groups_share_nodes_and_idle_cheaply),
+        cmocka_unit_test(an_append_of_an_older_term_is_refused_with_what_the_log_has),
         cmocka_unit_test(the_story_of_a_seed_is_always_the_same),
         cmocka_unit_test(a_replica_whose_log_lost_an_applied_entry_does_not_start),
     };

@@ -345,6 +345,8 @@ static enum cq_rc credential_list(struct dir_backend *self, uint64_t account_id,
 
 /* ---- What takes rows out ---- */
 
+/* Rows that are known to be wrong now are not good in an outage either: the account may have been disabled, or its
+ * password changed because somebody else knew it. */
 static void forget_account(struct dir_cache *cache, uint64_t id)
 {
     static const enum kind kinds[] = {K_ACCOUNT, K_CREDENTIALS};
@@ -352,7 +354,7 @@ static void forget_account(struct dir_cache *cache, uint64_t id)
         struct key key = make_key(kinds[i], id, CQ_SLICE_NONE);
         struct entry *entry = find(cache, &key);
         if (entry)
-            entry->flush = 0;
+            drop(cache, entry);
     }
 }
 

@@ -283,6 +283,21 @@ static void those_who_are_known_are_served_while_the_database_is_away(void **sta
     assert_true(cq_rc_retryable(address("x"))); /* a day is enough */
 }
 
+static void a_row_that_is_known_to_have_changed_is_not_served_in_an_outage(void **state)
+{
+    (void)state;
+    poll_feed();
+    account_version(), credential_version();
+    change(DIR_CHANGED_CREDENTIAL, 7);
+    poll_feed();
+    db.down = CQ_E_UNAVAILABLE; /* between the feed and the row */
+    assert_int_equal(account_version(), 1000 + CQ_E_UNAVAILABLE);
+    assert_int_equal(credential_version(), 1000 + CQ_E_UNAVAILABLE);
+    db.down = CQ_OK;
+    now_us += 2 * DIR_CACHE_RETRY_US;
+    assert_int_equal(credential_version(), 1);
+}
+
 static void an_old_no_is_not_believed_but_of_tags(void **state)
 {
     (void)state;
@@ -369,6 +384,7 @@ int main(void)
         TEST(changes_that_nobody_heard_of_make_all_old),
         TEST(our_own_writes_count_at_once),
         TEST(those_who_are_known_are_served_while_the_database_is_away),
+        TEST(a_row_that_is_known_to_have_changed_is_not_served_in_an_outage),
         TEST(an_old_no_is_not_believed_but_of_tags),
         TEST(a_database_that_is_away_is_not_asked_for_the_known_again_and_again),
         TEST(what_is_not_ready_yet_is_no_outage),

@@ -9,14 +9,19 @@ function(chasqui_library name)
   target_link_libraries(cq_${name} PUBLIC ${A_DEPS})
 endfunction()
 
-# chasqui_program(chasqui-router SOURCES ... DEPS ...)
+# chasqui_program(chasqui-router SOURCES ... DEPS ...): what operators run; the target `programs` is all of them.
+# With TOOL it is for developers: neither installed nor in `programs`.
+add_custom_target(programs)
 function(chasqui_program name)
-  cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(A "TOOL" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${A_SOURCES})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/lib ${CMAKE_CURRENT_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${A_DEPS})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
-  install(TARGETS ${name})
+  if(NOT A_TOOL)
+    add_dependencies(programs ${name})
+    install(TARGETS ${name})
+  endif()
 endfunction()
 
 # chasqui_unit_test(base/cq_slice DEPS cq_base): tests/unit/base/test_cq_slice.c, a cmocka program.

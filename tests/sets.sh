@@ -17,6 +17,15 @@ build() {
     fi
 }
 
+# build_unit_tests PRESET REGEX: builds the unit tests whose names match, and what they need.
+build_unit_tests() {
+    local targets
+    build "$1" proto_mail # configures
+    targets=$(ctest --test-dir "build/$1" -N -R "$2" | sed -nE 's|^ *Test +#[0-9]+: unit/(.*/)?([^/]+)$|test_\2|p')
+    # shellcheck disable=SC2086
+    build "$1" $targets
+}
+
 # run_ctest PRESET ARGS...: runs ctest and ends with the counting line. A test that fails is tried once more, because
 # the machine may be busy and some tests have real deadlines; those that needed it are named, so that it is seen.
 run_ctest() {

@@ -254,7 +254,7 @@ class Killer(threading.Thread):
                 self.done += 1
                 if self.done % 10 == 0:
                     print(f"  {self.done} kills", flush=True)
-                time.sleep(self.random.choice((0.3, 0.8, 1.5, 2.5)))
+                time.sleep(self.random.choice((0.2, 0.6, 1.2, 2)))
         except Exception as e:
             self.error = repr(e)
 

@@ -21,7 +21,7 @@ static const struct cq_metric rows[APPLY_M_ROWS] = {
 };
 struct cq_metrics apply_metrics = CQ_METRICS_OF(rows);
 
-enum item_kind { ITEM_COMMIT, ITEM_CALL, ITEM_WRITTEN, ITEM_CLOSE };
+enum item_kind { ITEM_COMMIT, ITEM_CALL, ITEM_WRITTEN, ITEM_DETACH, ITEM_ATTACH, ITEM_CLOSE };
 
 struct item {
     struct cq_list link;
@@ -31,6 +31,11 @@ struct item {
         struct apply_entry commit;
         struct apply_call *call;
         struct machine_effects *written;
+        struct {
+            struct machine *machine; /* ITEM_ATTACH */
+            void (*done)(void *arg);
+            void *arg;
+        } change;
     } u;
 };
 
@@ -56,8 +61,8 @@ struct apply_group {
     struct apply_call *waiting; /* for their index, in the order of index, then of arrival */
     size_t effects_under_way;   /* taken and not written */
     enum cq_rc health;
-    bool closing;
-    void (*closed)(void *arg);
+    bool closing, detaching;
+    void (*closed)(void *arg); /* or detached */
     void *closed_arg;
 };
 
@@ -113,11 +118,29 @@ void apply_call(struct apply_group *group, struct apply_call *call)
     enqueue(group->thread, item);
 }
 
+static void enqueue_change(struct apply_group *group, enum item_kind kind, struct machine *machine,
+                           void (*done)(void *arg), void *arg)
+{
+    struct item *item = item_new(group, kind);
+    item->u.change.machine = machine;
+    item->u.change.done = done;
+    item->u.change.arg = arg;
+    enqueue(group->thread, item);
+}
+
+void apply_group_detach(struct apply_group *group, void (*done)(void *arg), void *arg)
+{
+    enqueue_change(group, ITEM_DETACH, NULL, done, arg);
+}
+
+void apply_group_attach(struct apply_group *group, struct machine *machine, void (*done)(void *arg), void *arg)
+{
+    enqueue_change(group, ITEM_ATTACH, machine, done, arg);
+}
+
 void apply_group_close(struct apply_group *group, void (*closed)(void *arg), void *arg)
 {
-    group->closed = closed;
-    group->closed_arg = arg;
-    enqueue(group->thread, item_new(group, ITEM_CLOSE));
+    enqueue_change(group, ITEM_CLOSE, NULL, closed, arg);
 }
 
 /* ---- Effects ---- */
@@ -150,7 +173,7 @@ static const struct writer_item_ops effects_ops = {
 
 static void take_effects(struct apply_group *g)
 {
-    struct machine_effects *effects = g->machine->ops->effects_take(g->machine);
+    struct machine_effects *effects = g->machine ? g->machine->ops->effects_take(g->machine) : NULL;
     if (!effects)
         return;
     struct effects_item *e = cq_new(struct effects_item);
@@ -240,25 +263,64 @@ static void do_commit(struct apply_group *g, const struct apply_entry *entry)
         cq_list_push_back(&g->thread->touched, &g->touched);
 }
 
-/* ---- The end of a group ---- */
+/* ---- The end of a machine, and of a group ---- */
+
+static void close_machine(struct apply_group *g)
+{
+    cq_list_remove(&g->touched);
+    if (g->machine)
+        g->machine->ops->close(g->machine);
+    g->machine = NULL;
+}
 
 static void free_when_written(struct apply_group *g)
 {
-    if (!g->closing || g->effects_under_way > 0)
+    if (!(g->closing || g->detaching) || g->effects_under_way > 0)
         return;
-    cq_list_remove(&g->touched);
-    g->machine->ops->close(g->machine);
+    close_machine(g);
     void (*closed)(void *arg) = g->closed;
     void *arg = g->closed_arg;
-    free(g);
+    bool ends = g->closing;
+    g->detaching = false;
+    if (ends)
+        free(g);
     if (closed)
         closed(arg);
 }
 
-static void do_close(struct apply_group *g)
+static void do_detach(struct apply_group *g, void (*done)(void *arg), void *arg)
 {
-    take_effects(g);
+    CQ_ASSERT(!g->detaching && !g->closing);
+    if (g->health == CQ_OK)
+        take_effects(g);
+    g->health = CQ_E_UNAVAILABLE;
+    g->detaching = true;
+    g->closed = done;
+    g->closed_arg = arg;
+    run_waiting(g, CQ_E_UNAVAILABLE);
+    free_when_written(g);
+}
+
+static void do_attach(struct apply_group *g, struct machine *machine, void (*done)(void *arg), void *arg)
+{
+    CQ_ASSERT(!g->detaching && !g->closing && g->health != CQ_OK && g->effects_under_way == 0);
+    close_machine(g);
+    g->machine = machine;
+    g->health = CQ_OK;
+    done(arg);
+}
+
+/* A detach that is under way ends with it. */
+static void do_close(struct apply_group *g, void (*closed)(void *arg), void *arg)
+{
+    if (g->detaching)
+        g->closed(g->closed_arg);
+    if (g->health == CQ_OK)
+        take_effects(g);
+    g->detaching = false;
     g->closing = true;
+    g->closed = closed;
+    g->closed_arg = arg;
     run_waiting(g, CQ_E_UNAVAILABLE);
     free_when_written(g);
 }
@@ -288,8 +350,14 @@ static size_t do_item(struct item *item)
     case ITEM_WRITTEN:
         do_written(item->group, item->u.written);
         break;
+    case ITEM_DETACH:
+        do_detach(item->group, item->u.change.done, item->u.change.arg);
+        break;
+    case ITEM_ATTACH:
+        do_attach(item->group, item->u.change.machine, item->u.change.done, item->u.change.arg);
+        break;
     case ITEM_CLOSE:
-        do_close(item->group);
+        do_close(item->group, item->u.change.done, item->u.change.arg);
         break;
     }
     free(item);
@@ -418,7 +486,7 @@ struct apply_group *apply_group_open(struct apply *apply, uint32_t group, struct
     g->thread = &apply->thread[group % apply->threads];
     g->id = group;
     g->machine = machine;
-    g->health = CQ_OK;
+    g->health = machine ? CQ_OK : CQ_E_UNAVAILABLE;
     cq_list_init(&g->touched);
     return g;
 }

@@ -48,13 +48,21 @@ struct apply *apply_new(const struct apply_config *config);
 /* All groups must have been closed. */
 void apply_free(struct apply **apply);
 
-/* The machine becomes the group's; entries start after machine_ops.applied(). Any thread. */
+/* The machine becomes the group's; entries start after machine_ops.applied(). NULL: the group has none yet, as after
+ * apply_group_detach(). Any thread. */
 struct apply_group *apply_group_open(struct apply *apply, uint32_t group, struct machine *machine);
 
 /* Any thread, nobody else uses the group any more. Items before it are done, calls that still wait for their index fail
  * with CQ_E_UNAVAILABLE; then the machine is closed when its effects are written, and closed(arg) is called on the
  * apply thread. */
 void apply_group_close(struct apply_group *group, void (*closed)(void *arg), void *arg);
+
+/* Takes the machine out (re-seeding): items before it are done, calls that still wait and later ones fail with
+ * CQ_E_UNAVAILABLE; when its effects are written the machine is closed, and done(arg) is called on the apply thread. No
+ * entry may come until another one is attached. */
+void apply_group_detach(struct apply_group *group, void (*done)(void *arg), void *arg);
+/* Only after a detach has ended, or a failure (the machine that failed is closed first). */
+void apply_group_attach(struct apply_group *group, struct machine *machine, void (*done)(void *arg), void *arg);
 
 uint32_t apply_group_id(const struct apply_group *group);
 

@@ -37,6 +37,12 @@ struct group {
     _Atomic uint64_t commit_index; /* as of the last look of the Raft thread */
     _Atomic bool caught_up;        /* since the start, applied has once reached what the leader had committed */
 
+    /* Re-seeding (reseeder.h). */
+    _Atomic int reseed_wish;        /* 0, or enum reseed_reason + 1 */
+    _Atomic int reseed_state;       /* enum reseed_show */
+    _Atomic uint64_t reseed_bytes;  /* copied in this attempt */
+    _Atomic uint64_t reseed_chunks; /* of them chunks, in number */
+
     struct watch_table *watches; /* the apply thread's */
 };
 

@@ -16,6 +16,8 @@
 #include "node/background.h"
 #include "node/node_private.h"
 #include "node/outbox_relay.h"
+#include "node/reseed_sessions.h"
+#include "node/reseeder.h"
 #include "node/topology_keeper.h"
 #include "node/watch.h"
 
@@ -78,6 +80,11 @@ static void make_threads(struct node *node)
     node_links_raft(node, &raft);
     memcpy(raft.self.uuid, node->dir.node, sizeof raft.self.uuid);
     node->raft = raft_thread_new(&raft);
+    node->sessions = reseed_sessions_new(node, (unsigned)c->node.reseed_sources, c->node.reseed_time_us);
+    node->reseeder = reseeder_new(&(struct reseeder_config){.node = node,
+                                                            .concurrency = (unsigned)c->node.reseed_concurrency,
+                                                            .rate = c->node.reseed_rate,
+                                                            .retry_us = c->node.reseed_retry_us});
 }
 
 static enum cq_rc start_workers(struct node *node, struct cq_err *err)
@@ -149,6 +156,7 @@ static enum cq_rc start_steps(struct node *node, struct cq_err *err)
     background_start(node->background);
     outbox_relay_start(node->relay);
     topology_keeper_start(node->keeper);
+    reseeder_start(node->reseeder);
     rc = start_workers(node, err);
     return rc == CQ_OK ? start_admin(node, err) : rc;
 }
@@ -216,11 +224,13 @@ static void stop_threads(struct node *node)
     apply_free(&node->apply);
     raft_thread_free(&node->raft);
     io_loop_free(&node->control);
+    reseeder_free(&node->reseeder);
     io_pool_free(&node->resolver);
     for (unsigned i = 0; i < node->worker_count; i++)
         worker_free(&node->workers[i]);
     background_free(&node->background);
     outbox_relay_free(&node->relay);
+    reseed_sessions_free(&node->sessions);
     topology_keeper_free(&node->keeper);
     free_groups(node);
 }
@@ -237,6 +247,7 @@ void node_free(struct node **node_p)
         if (node->relay)
             outbox_relay_stop(node->relay);
         topology_keeper_stop(node->keeper);
+        reseeder_stop(node->reseeder);
         stop_threads(node);
     }
     if (node->dir.store && store_rocksdb_flush(node->dir.store, NULL) == CQ_OK)
@@ -259,6 +270,7 @@ void node_metrics_register(void)
     cq_metrics_register(&peers_metrics);
     cq_metrics_register(&watch_metrics);
     cq_metrics_register(&background_metrics);
+    cq_metrics_register(&reseeder_metrics);
     cq_metrics_register(&event_metrics);
     cq_metrics_register(&outbox_relay_metrics);
     io_metrics_register();

@@ -22,6 +22,8 @@
 struct topology_keeper;
 struct background;
 struct outbox_relay;
+struct reseed_sessions;
+struct reseeder;
 
 /* Another node that is connected. */
 struct node_peer {
@@ -48,6 +50,8 @@ struct node {
     struct topology_keeper *keeper;
     struct background *background;
     struct outbox_relay *relay;
+    struct reseed_sessions *sessions; /* copies that others read from here */
+    struct reseeder *reseeder;
     struct admin_http *admin;
     pthread_mutex_t lock;
     struct node_peer peers_up[NODE_PEERS_MAX]; /* under lock */

@@ -46,6 +46,23 @@ static const struct cq_setting rows[] = {
     CQ_SET_SIZE(struct node_settings, outbox_max, "events.outbox.max_bytes", "64MiB", "1MiB", "1TiB",
                 "Events of one shard that wait for being published. Past it the oldest are dropped and counted, final "
                 "ones last; mail is never held up."),
+    CQ_SET_INT(struct node_settings, keep_entries, "raft.log_keep_entries", "1000000", 64, 1000000000, "entries",
+               "A leader keeps its log for a replica that lacks up to so many entries; one that lacks more is "
+               "re-seeded when it comes back."),
+    CQ_SET_SIZE(struct node_settings, keep_bytes, "raft.log_keep_bytes", "4GiB", "64KiB", "1TiB",
+                "The same in bytes of entries and their bodies, for each shard."),
+    CQ_SET_DURATION(struct node_settings, keep_us, "raft.log_keep_time", "24h", "1s", "1000h",
+                    "The same in time, since the replica last took something."),
+    CQ_SET_INT(struct node_settings, reseed_concurrency, "reseed.concurrency", "2", 1, 64, "replicas",
+               "Replicas of this node that are copied from other nodes at the same time."),
+    CQ_SET_INT(struct node_settings, reseed_sources, "reseed.sources", "4", 1, 64, "copies",
+               "Copies that other nodes read from this node at the same time; more wait."),
+    CQ_SET_SIZE(struct node_settings, reseed_rate, "reseed.rate", "64MiB", "64KiB", "1TiB",
+                "Bytes a second that this node copies, of all its replicas together."),
+    CQ_SET_DURATION(struct node_settings, reseed_time_us, "reseed.source_time", "30m", "5s", "1000h",
+                    "How long a copy may hold this node's snapshot and log: then it is given up and begun again."),
+    CQ_SET_DURATION(struct node_settings, reseed_retry_us, "reseed.retry", "5s", "100ms", "1h",
+                    "After an attempt to re-seed a replica that failed."),
 };
 
 void node_config_parts(struct node_config *config, struct cq_config_part parts_r[static NODE_CONFIG_PARTS])
@@ -70,5 +87,8 @@ struct raft_settings node_raft_settings(const struct node_settings *settings)
     raft.cache_bytes_max = settings->cache;
     raft.pending_bytes_max = settings->pending;
     raft.trim_entries = (uint32_t)settings->trim_entries;
+    raft.keep_entries = (uint64_t)settings->keep_entries;
+    raft.keep_bytes = settings->keep_bytes;
+    raft.keep_ms = settings->keep_us / 1000;
     return raft;
 }

@@ -22,8 +22,11 @@ struct node_settings {
     uint64_t stop_timeout_us;
     uint64_t election_us, heartbeat_us;
     uint64_t window, window_max, cache, pending;
-    int64_t trim_entries;
     uint64_t outbox_max;
+    int64_t trim_entries, keep_entries;
+    uint64_t keep_bytes, keep_us;
+    int64_t reseed_concurrency, reseed_sources;
+    uint64_t reseed_rate, reseed_time_us, reseed_retry_us;
 };
 
 struct node_config {

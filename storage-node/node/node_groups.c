@@ -5,8 +5,10 @@
 #include "base/cq_mem.h"
 #include "node/fiber_wait.h"
 #include "node/node_private.h"
+#include "node/reseeder.h"
 #include "node/topology_keeper.h"
 #include "node/watch.h"
+#include "reseed/reseed_record.h"
 #include "state/mail_machine.h"
 #include "system/system_machine.h"
 
@@ -21,6 +23,46 @@ static enum cq_rc open_machine(struct node *node, const struct replica_record *r
                                          : mail_machine_open(&config, machine_r, err);
 }
 
+static uint64_t machine_time(const struct replica_record *record, const struct machine *machine)
+{
+    return record->group == GROUP_SYSTEM ? system_machine_time(machine) : mail_machine_time(machine);
+}
+
+/* The hints are those of a replica that has just been opened. */
+static void set_hints(struct group *group, const struct machine *machine)
+{
+    uint64_t applied = machine->ops->applied(machine);
+    atomic_store(&group->applied, applied);
+    atomic_store(&group->durable, applied);
+    group_saw_time(group, machine_time(&group->record, machine));
+    atomic_store(&group->caught_up, false);
+    atomic_store(&group->failed, false);
+}
+
+/* *machine_r is NULL for a state that does not read, or that was found damaged before the restart: that replica does not
+ * take part, in nothing, until it has been copied again. */
+static enum cq_rc open_trusted(struct node *node, const struct replica_record *record, struct machine **machine_r,
+                               struct cq_err *err)
+{
+    struct reseed_record reseed;
+    enum cq_rc rc = reseed_record_read(node->dir.store, record->group, &reseed, err);
+    if (rc == CQ_OK && reseed.suspect && reseed.phase != RESEED_CLEANUP)
+        return CQ_OK;
+    if (rc != CQ_OK && rc != CQ_E_NOT_FOUND)
+        return rc;
+    rc = open_machine(node, record, machine_r, err);
+    if (rc != CQ_E_CORRUPT)
+        return rc;
+    cq_log(CQ_ERROR, "group.state_damaged", CQ_F_U64("group", record->group), CQ_F_ERR(err));
+    return CQ_OK;
+}
+
+static void set_aside(struct group *group)
+{
+    atomic_store(&group->failed, true);
+    atomic_store(&group->reseed_wish, RESEED_SUSPECT + 1);
+}
+
 /* From the store into the table: the machine under its apply thread, then under Raft. The keeper learns what the system
  * shard knew before anything new is applied. */
 enum cq_rc node_group_load(struct node *node, const struct replica_record *record,
@@ -31,27 +73,77 @@ enum cq_rc node_group_load(struct node *node, const struct replica_record *recor
     struct raft_boot *boot = NULL;
     enum cq_rc rc = raft_boot_read(node->dir.store, record->group, record->replica, &boot, err);
     if (rc == CQ_OK)
-        rc = open_machine(node, record, &machine, err);
+        rc = open_trusted(node, record, &machine, err);
     if (rc != CQ_OK) {
         raft_boot_free(&boot);
         return cq_err_context(err, "group %u", record->group);
     }
     struct group *group = cq_new(struct group);
-    uint64_t applied = machine->ops->applied(machine);
     group->record = *record;
     group->watches = watch_table_new();
-    atomic_store(&group->applied, applied);
-    atomic_store(&group->durable, applied);
-    atomic_store(&group->time,
-                 record->group == GROUP_SYSTEM ? system_machine_time(machine) : mail_machine_time(machine));
-    if (record->group == GROUP_SYSTEM)
+    if (machine)
+        set_hints(group, machine);
+    if (machine && record->group == GROUP_SYSTEM)
         topology_keeper_look(node->keeper, machine);
     group->apply = apply_group_open(node->apply, record->group, machine);
     apply_group_set_ctx(group->apply, group);
     group->raft = node->raft;
+    if (!machine)
+        set_aside(group);
     atomic_store_explicit(&node->groups.by_id[record->group], group, memory_order_release);
-    raft_thread_add(node->raft, group, boot, added, arg);
+    if (machine)
+        raft_thread_add(node->raft, group, boot, added, arg);
+    else
+        raft_boot_free(&boot);
     return CQ_OK;
+}
+
+/* ---- Again, after a flip ---- */
+
+struct loaded {
+    struct fiber_wait wait;
+    enum cq_rc rc;
+    struct cq_err *err;
+};
+
+static void on_attached(void *arg)
+{
+    fiber_wait_signal(&((struct loaded *)arg)->wait);
+}
+
+static void on_reloaded(void *arg, enum cq_rc rc, const struct cq_err *err)
+{
+    struct loaded *loaded = arg;
+    loaded->rc = rc;
+    if (rc != CQ_OK && loaded->err)
+        *loaded->err = *err;
+    fiber_wait_signal(&loaded->wait);
+}
+
+enum cq_rc node_group_reload(struct node *node, struct group *group, const struct replica_record *record,
+                             struct cq_err *err)
+{
+    struct machine *machine = NULL;
+    struct raft_boot *boot = NULL;
+    struct loaded loaded = {.rc = CQ_OK, .err = err};
+    enum cq_rc rc = raft_boot_read(node->dir.store, record->group, record->replica, &boot, err);
+    if (rc == CQ_OK)
+        rc = open_machine(node, record, &machine, err);
+    if (rc != CQ_OK) {
+        raft_boot_free(&boot);
+        return cq_err_context(err, "group %u", record->group);
+    }
+    group->record = *record;
+    set_hints(group, machine);
+    if (record->group == GROUP_SYSTEM)
+        topology_keeper_look(node->keeper, machine);
+    fiber_wait_begin(&loaded.wait);
+    apply_group_attach(group->apply, machine, on_attached, &loaded);
+    fiber_wait(&loaded.wait);
+    fiber_wait_begin(&loaded.wait);
+    raft_thread_add(node->raft, group, boot, on_reloaded, &loaded);
+    fiber_wait(&loaded.wait);
+    return loaded.rc;
 }
 
 /* ---- A new replica ---- */

@@ -7,6 +7,7 @@
 #include "base/cq_time.h"
 #include "node/background.h"
 #include "node/node_private.h"
+#include "node/reseeder.h"
 #include "node/topology_keeper.h"
 #include "node/watch.h"
 
@@ -62,6 +63,8 @@ static void on_machine_failed(void *ctx, struct apply_group *apply, enum cq_rc r
     cq_log(CQ_ERROR, "group.machine_failed", CQ_F_U64("group", group->record.group), CQ_F_RC(rc));
     raft_thread_drop(node->raft, group);
     watch_end_all(group, CQ_E_UNAVAILABLE);
+    if (rc == CQ_E_CORRUPT)
+        reseeder_want(node->reseeder, group, RESEED_SUSPECT);
 }
 
 static void on_send(void *ctx, const struct raft_node *to, enum raft_channel channel, const struct raft_frame *frame)
@@ -78,6 +81,12 @@ static void on_role_changed(void *ctx, struct group *group)
         watch_end_all(group, CQ_E_NOT_LEADER);
     topology_keeper_leader_changed(node->keeper, group);
     background_wake(node->background);
+}
+
+static void on_behind(void *ctx, struct group *group)
+{
+    struct node *node = ctx;
+    reseeder_want(node->reseeder, group, RESEED_BEHIND);
 }
 
 static void on_trimmed(void *ctx, struct group *group)
@@ -192,6 +201,7 @@ void node_links_raft(struct node *node, struct raft_thread_config *config)
 {
     config->send = on_send;
     config->changed = on_role_changed;
+    config->behind = on_behind;
     config->trimmed = on_trimmed;
     config->ctx = node;
 }

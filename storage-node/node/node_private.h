@@ -8,6 +8,10 @@ enum cq_rc node_group_load(struct node *node, const struct replica_record *recor
                            void (*added)(void *arg, enum cq_rc rc, const struct cq_err *err), void *arg,
                            struct cq_err *err);
 
+/* Opens the group's replica again, as this record says: its machine is detached and no host has it. On a fiber. */
+enum cq_rc node_group_reload(struct node *node, struct group *group, const struct replica_record *record,
+                             struct cq_err *err);
+
 /* All groups whose records the store has, at the start. */
 enum cq_rc node_groups_load(struct node *node, struct cq_err *err);
 

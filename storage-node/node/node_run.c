@@ -9,6 +9,7 @@
 #include "node/background.h"
 #include "node/node_private.h"
 #include "node/outbox_relay.h"
+#include "node/reseeder.h"
 #include "node/topology_keeper.h"
 
 #define TLS_WATCH_MS 10000

@@ -198,6 +198,14 @@ static void out_trimmed(void *ctx, uint32_t id, uint64_t first_index)
     t->config.trimmed(t->config.ctx, group);
 }
 
+static void out_behind(void *ctx, uint32_t id)
+{
+    struct raft_thread *t = ctx;
+    struct group *group = groups_find(t->config.groups, id);
+    if (group && t->config.behind)
+        t->config.behind(t->config.ctx, group);
+}
+
 static void out_group_failed(void *ctx, uint32_t id, const struct cq_err *why)
 {
     struct raft_thread *t = ctx;
@@ -440,6 +448,40 @@ void raft_thread_drop(struct raft_thread *thread, struct group *group)
     io_loop_post(thread->loop, on_drop, group);
 }
 
+void raft_thread_take_out(struct raft_thread *t, struct raft_host *host, struct group *group)
+{
+    raft_host_flush(host);
+    atomic_store(&group->failed, true);
+    atomic_store(&group->role, RAFT_GROUP_FOLLOWER);
+    atomic_store(&group->leader, 0);
+    raft_host_remove(host, group->record.group);
+    raft_host_flush(host);
+    t->config.changed(t->config.ctx, group);
+}
+
+struct run {
+    struct raft_thread *thread;
+    void (*fn)(struct raft_host *host, void *arg);
+    void *arg;
+};
+
+static void on_run(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    struct run *run = arg;
+    if (run->thread->host)
+        before_input(run->thread);
+    run->fn(run->thread->host, run->arg);
+    free(run);
+}
+
+void raft_thread_run(struct raft_thread *thread, void (*fn)(struct raft_host *host, void *arg), void *arg)
+{
+    struct run *run = cq_new(struct run);
+    *run = (struct run){thread, fn, arg};
+    io_loop_post(thread->loop, on_run, run);
+}
+
 static void on_hand_over(struct io_loop *loop, void *arg)
 {
     (void)loop;
@@ -506,6 +548,7 @@ struct raft_thread *raft_thread_new(const struct raft_thread_config *config)
                                        .read_failed = out_read_failed,
                                        .role_changed = out_role_changed,
                                        .trimmed = out_trimmed,
+                                       .behind = out_behind,
                                        .group_failed = out_group_failed};
     t->host = raft_host_new(&config->self, &config->settings, &output, cq_rand_u64(), cq_time_mono_us());
     return t;

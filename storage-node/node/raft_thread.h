@@ -25,6 +25,8 @@ struct raft_thread_config {
     void (*send)(void *ctx, const struct raft_node *to, enum raft_channel channel, const struct raft_frame *frame);
     /* A group's role or leader has changed: its hints are set. On the Raft thread. */
     void (*changed)(void *ctx, struct group *group);
+    /* The leader's log has no more what the group's replica needs. On the Raft thread, with each heartbeat. */
+    void (*behind)(void *ctx, struct group *group);
     /* The group's log begins later than before. On the Raft thread. */
     void (*trimmed)(void *ctx, struct group *group);
     void *ctx;
@@ -89,6 +91,14 @@ void raft_thread_progress(struct raft_thread *thread, struct group *group);
 /* The machine cannot go on: the replica is taken out of Raft. */
 void raft_thread_drop(struct raft_thread *thread, struct group *group);
 
+/* Runs fn on the Raft thread, with everything that came before it done and flushed; host NULL: the thread has stopped.
+ */
+void raft_thread_run(struct raft_thread *thread, void (*fn)(struct raft_host *host, void *arg), void *arg);
+
+/* Takes the group's replica out of Raft on purpose; done when the jobs that it wrote are with the writer. Its hints say
+ * that it follows nobody, and `failed` is set: requests are refused. On the Raft thread, inside raft_thread_run(). */
+void raft_thread_take_out(struct raft_thread *thread, struct raft_host *host, struct group *group);
+
 /* Hands over the leadership of all groups; again until none is led. */
 void raft_thread_hand_over(struct raft_thread *thread);
 
@@ -99,9 +109,11 @@ void raft_thread_transfer(struct raft_thread *thread, struct group *group, const
  */
 struct raft_summary {
     uint32_t leading, following, leaderless, failed;
-    uint64_t apply_lag;     /* entries committed and not applied */
-    uint64_t replica_lag;   /* leader: entries that the slowest replica lacks */
-    uint64_t log_entries;   /* of all groups */
+    uint64_t apply_lag;   /* entries committed and not applied */
+    uint64_t replica_lag; /* leader: entries that the slowest replica lacks */
+    uint64_t log_entries; /* of all groups */
+    uint64_t log_bytes;
+    uint64_t replica_lag_bytes;
     uint32_t behind;        /* replicas that need re-seeding, as leaders see it */
     uint32_t not_caught_up; /* groups that have not caught up since the start */
 };

@@ -23,7 +23,11 @@ static const struct cq_metric rows[M_ROWS] = {
     [M_APPLY_LAG] = CQ_GAUGE("chasqui_raft_apply_lag_entries", "Entries committed and not applied, of the worst group"),
     [M_REPLICA_LAG] = CQ_GAUGE("chasqui_raft_replica_lag_entries",
                                "Entries that the slowest replica lacks, of the worst group led here; the log is kept "
-                               "for it"),
+                               "for it, up to raft.log_keep_*"),
+    [M_REPLICA_LAG_BYTES] = CQ_GAUGE("chasqui_raft_replica_lag_bytes",
+                                     "Bytes of entries and bodies that the slowest replica lacks, of the worst group "
+                                     "led here"),
+    [M_LOG_BYTES] = CQ_GAUGE("chasqui_raft_log_bytes", "Bytes of the entries in all logs, with their bodies"),
     [M_LOG_ENTRIES] = CQ_GAUGE("chasqui_raft_log_entries", "Entries in the logs of all groups"),
     [M_BEHIND] =
         CQ_GAUGE("chasqui_raft_replicas_behind", "Replicas of groups led here that need what the log has no more"),
@@ -55,8 +59,10 @@ static void look_at(struct raft_thread *t, struct group *group, struct raft_summ
         sum->apply_lag = larger(sum->apply_lag, s.commit_index - applied);
     if (s.last_index >= s.first_index)
         sum->log_entries += s.last_index - s.first_index + 1;
+    sum->log_bytes += s.log_bytes;
     if (leads) {
         sum->replica_lag = larger(sum->replica_lag, s.slowest_lag);
+        sum->replica_lag_bytes = larger(sum->replica_lag_bytes, s.slowest_lag_bytes);
         sum->behind += s.behind;
     }
 }
@@ -80,6 +86,8 @@ static void on_summary(struct io_timer *timer)
     cq_gauge_set(&raft_metrics, M_APPLY_LAG, (int64_t)sum.apply_lag);
     cq_gauge_set(&raft_metrics, M_REPLICA_LAG, (int64_t)sum.replica_lag);
     cq_gauge_set(&raft_metrics, M_LOG_ENTRIES, (int64_t)sum.log_entries);
+    cq_gauge_set(&raft_metrics, M_REPLICA_LAG_BYTES, (int64_t)sum.replica_lag_bytes);
+    cq_gauge_set(&raft_metrics, M_LOG_BYTES, (int64_t)sum.log_bytes);
     cq_gauge_set(&raft_metrics, M_BEHIND, sum.behind);
     io_timer_start(timer, SUMMARY_MS);
 }

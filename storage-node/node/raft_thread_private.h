@@ -33,7 +33,9 @@ enum raft_metric_row {
     M_READ_SECONDS,
     M_APPLY_LAG,
     M_REPLICA_LAG,
+    M_REPLICA_LAG_BYTES,
     M_LOG_ENTRIES,
+    M_LOG_BYTES,
     M_BEHIND,
     M_ROWS
 };

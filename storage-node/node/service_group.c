@@ -7,6 +7,7 @@
 #include "base/cq_time.h"
 #include "node/call_entry.h"
 #include "node/node.h"
+#include "node/reseeder.h"
 #include "node/topology_keeper.h"
 #include "node/watch.h"
 #include "proto/mail.pb-c.h"
@@ -104,6 +105,13 @@ static void command_done(struct raft_request *base, enum cq_rc rc, bool not_run,
 
 /* ---- Reads ---- */
 
+/* What the store gave is not what was written: this replica is copied again from another one, alone. */
+static void note_damage(const struct shard_request *r, enum cq_rc rc)
+{
+    if (rc == CQ_E_CORRUPT)
+        reseeder_want(worker_node(r->worker)->reseeder, r->base.group, RESEED_SUSPECT);
+}
+
 static void read_failed(struct raft_request *base, enum cq_rc rc, bool not_run, const struct machine_outcome *outcome)
 {
     (void)outcome;
@@ -135,6 +143,7 @@ static void read_run(struct apply_call *call, struct apply_group *group, struct 
     if (rc == CQ_E_CORRUPT || rc == CQ_E_IO)
         cq_log(CQ_ERROR, "read.failed", CQ_F_U64("group", apply_group_id(group)), CQ_F_ACCOUNT(r->account),
                CQ_F_U64("method", r->method), CQ_F_ERR(&err));
+    note_damage(r, rc);
     answer(r, rc, false, cq_buf_slice(&head), rc == CQ_OK ? cq_buf_slice(&raw) : CQ_SLICE_NONE);
     cq_buf_fini(&head);
     cq_buf_fini(&raw);
@@ -145,6 +154,7 @@ static void read_run(struct apply_call *call, struct apply_group *group, struct 
 
 static void log_body_failed(const struct shard_request *r, const struct cq_err *err)
 {
+    note_damage(r, err->rc);
     cq_log(CQ_ERROR, "body.read_failed", CQ_F_U64("group", r->base.group->record.group), CQ_F_ACCOUNT(r->account),
            CQ_F_ERR(err));
 }

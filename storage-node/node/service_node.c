@@ -9,6 +9,7 @@
 #include "node/cluster_init.h"
 #include "node/fiber_wait.h"
 #include "node/node.h"
+#include "node/reseeder.h"
 #include "node/topology_keeper.h"
 #include "proto/mail.pb-c.h"
 #include "proto/system.pb-c.h"
@@ -117,6 +118,10 @@ static Chasqui__System__ReplicaState *replica_state(struct simple *s, struct gro
     r->first_index = atomic_load(&group->first_index);
     r->commit_index = atomic_load(&group->commit_index);
     r->applied_index = look.applied;
+    r->reseed = (char *)(uintptr_t)reseeder_state_name(group);
+    r->reseed_bytes = atomic_load(&group->reseed_bytes);
+    r->reseed_chunks = atomic_load(&group->reseed_chunks);
+    r->generation = group->record.generation;
     r->digest = (ProtobufCBinaryData){.len = 16, .data = cq_pool_dup(s->pool, look.digest, 16)};
     return r;
 }

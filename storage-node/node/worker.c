@@ -11,8 +11,9 @@
 #include "node/service_group.h"
 #include "node/service_node.h"
 #include "node/service_raft.h"
+#include "node/service_reseed.h"
 
-#define SERVICES 3
+#define SERVICES 4
 
 struct worker {
     struct worker_config config;
@@ -38,6 +39,7 @@ static void make_services(struct worker *w, struct rpc_service services_r[static
     services_r[0] = service_group(w);
     services_r[1] = service_node(w);
     services_r[2] = service_raft(w);
+    services_r[3] = service_reseed(w);
 }
 
 void worker_metrics_register(void)

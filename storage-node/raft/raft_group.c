@@ -398,8 +398,9 @@ static void skip_committed(const struct raft_group *group, struct raft_wire *wir
 
 static void note_behind(struct raft_group *group, const struct raft_wire *wire)
 {
-    if (!(wire->flags & RAFT_WIRE_BEHIND) || wire->term < raft_current_term(&group->raft))
-        return;
+    bool fits = wire->index == 0 || raft_log_term(&group->log, wire->index) == wire->index_term;
+    if (!(wire->flags & RAFT_WIRE_BEHIND) || wire->term < raft_current_term(&group->raft) || fits)
+        return; /* or the leader has not heard yet that it is here again */
     group->behind = true;
     raft_host_dirty(group);
 }
@@ -408,8 +409,8 @@ static void note_append(struct raft_group *group, struct raft_wire *wire)
 {
     if (wire->floor > group->floor)
         group->floor = wire->floor;
-    note_behind(group, wire);
     skip_committed(group, wire);
+    note_behind(group, wire);
 }
 
 /* libraft's own refusal of an AppendEntries of an older term leaves last_log_index as it finds it on the stack, and

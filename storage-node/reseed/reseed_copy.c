@@ -208,7 +208,7 @@ enum cq_rc reseed_copy(struct reseed_target *target, const struct reseed_io *io,
                        bool *digest_r, struct cq_err *err)
 {
     struct copy c = {.target = target, .io = io, .answer = cq_new(struct reseed_answer)};
-    c.batch = store_batch_new(target->store);
+    c.batch = store_batch_recorder_new();
     cq_buf_init(&c.answer->page, RESEED_PAGE_MAX);
     cq_buf_init(&c.names, RESEED_PAGE_MAX);
     *digest_r = false;

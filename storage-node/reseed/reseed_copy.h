@@ -42,7 +42,7 @@ struct reseed_io {
     /* Whatever it returns ends the copying. */
     enum cq_rc (*ask)(void *ctx, const struct reseed_question *question, struct reseed_answer *answer,
                       struct cq_err *err);
-    /* Written when it returns: store_get() sees it. Batches are written in order. */
+    /* A recorder (store.h). Written when it returns: store_get() sees it. Batches are written in order. */
     enum cq_rc (*write)(void *ctx, struct store_batch *batch, struct cq_err *err);
 };
 

@@ -36,6 +36,10 @@ void store_batch_delete(struct store_batch *batch, enum store_family family, str
 void store_batch_delete_range(struct store_batch *batch, enum store_family family, struct cq_slice from,
                               struct cq_slice to);
 size_t store_batch_bytes(const struct store_batch *batch);
+/* A batch of no store, filled like any other, whose contents are put behind what is in another one: for what somebody
+ * else will write together with more. */
+struct store_batch *store_batch_recorder_new(void);
+void store_batch_replay(const struct store_batch *recorder, struct store_batch *into);
 void store_batch_clear(struct store_batch *batch);
 
 /* Writes the batch; with sync it is on stable storage when the call returns, and so is every batch written before it.

@@ -569,6 +569,12 @@ enum cq_rc store_rocksdb_open(const char *path, bool create, const struct store_
     return CQ_OK;
 }
 
+void store_rocksdb_compact(struct store *store, enum store_family family, struct cq_slice from, struct cq_slice to)
+{
+    struct rocks *r = rocks_of(store);
+    rocksdb_compact_range_cf(r->db, r->cf[family], chars(from), from.len, chars(to), to.len);
+}
+
 enum cq_rc store_rocksdb_flush(struct store *store, struct cq_err *err)
 {
     struct rocks *r = rocks_of(store);

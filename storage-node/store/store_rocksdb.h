@@ -40,6 +40,9 @@ enum cq_rc store_rocksdb_open(const char *path, bool create, const struct store_
 /* Flushes all memtables to table files, so that the next start replays little of the WAL. */
 enum cq_rc store_rocksdb_flush(struct store *store, struct cq_err *err);
 
+/* Rewrites what is left of keys in [from, to), so that the space of deleted ones comes back now. May take long. */
+void store_rocksdb_compact(struct store *store, enum store_family family, struct cq_slice from, struct cq_slice to);
+
 /* For metrics; cheap. */
 struct store_rocksdb_stats {
     uint64_t table_bytes;     /* live table files */

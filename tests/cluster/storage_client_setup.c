@@ -35,7 +35,8 @@ static enum cq_rc transport_call(struct mailstore_transport *transport, const st
             .raw = call->raw,
             .raw_count = call->raw_count};
         struct rpc_reply_in reply = {0};
-        enum rpc_fate fate = rpc_call(c->nodes[c->leader[group]], &rpc, pool, &reply, err);
+        size_t tried = c->leader[group];
+        enum rpc_fate fate = rpc_call(c->nodes[tried], &rpc, pool, &reply, err);
         rc = reply.rc;
         may_have_acted |= fate == RPC_SENT || (fate == RPC_ANSWERED && rc == CQ_E_UNKNOWN_OUTCOME) ||
                           (fate == RPC_ANSWERED && rc == CQ_E_TIMEOUT && !(reply.flags & RPC_FLAG_NOT_RUN));
@@ -43,7 +44,8 @@ static enum cq_rc transport_call(struct mailstore_transport *transport, const st
             *answer_r = (struct mailstore_answer){reply.message, reply.raw};
             return rc;
         }
-        c->leader[group] = (c->leader[group] + 1) % c->node_count;
+        if (c->leader[group] == tried) /* nobody else of this group has gone on meanwhile */
+            c->leader[group] = (tried + 1) % c->node_count;
         if (io_fiber_sleep(20) != CQ_OK)
             return CQ_FAIL(err, CQ_E_CANCELLED, "cancelled");
     }

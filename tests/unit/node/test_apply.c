@@ -379,6 +379,72 @@ static void closing_fails_the_calls_that_wait_and_writes_the_rest(void **state)
     assert_int_equal(applied, 300);
 }
 
+static void wait_for(atomic_bool *done)
+{
+    while (!atomic_load(done))
+        sched_yield();
+}
+
+static void a_machine_is_taken_out_written_and_another_takes_its_place(void **state)
+{
+    struct scene *s = *state;
+    atomic_bool out = false, in = false;
+    for (uint64_t n = 1; n <= 300; n++)
+        commit(s, 5, 1, false);
+    struct probe before, between, after;
+    probe(s, &before, 5, 1000);
+    apply_group_detach(s->group[5], on_closed, &out);
+    wait_for(&out);
+    assert_true(before.ran && before.rc == CQ_E_UNAVAILABLE);
+    assert_int_equal(fake_machine_count(), GROUPS - 1);
+    uint64_t sum, applied;
+    fake_machine_stored(s->store, 5, &sum, &applied);
+    assert_true(sum == 300 && applied == 300);
+    probe(s, &between, 5, 0);
+    WAIT_UNTIL(s, between.ran);
+    assert_int_equal(between.rc, CQ_E_UNAVAILABLE);
+    apply_group_attach(s->group[5], fake_machine_open(s->store, 5), on_closed, &in);
+    wait_for(&in);
+    commit(s, 5, 7, false);
+    probe(s, &after, 5, 301);
+    WAIT_UNTIL(s, after.ran);
+    assert_true(after.rc == CQ_OK && after.sum == 307);
+}
+
+static void a_failed_machine_is_replaced_too(void **state)
+{
+    struct scene *s = *state;
+    atomic_bool out = false, in = false;
+    commit(s, 3, 4, false);
+    WAIT_UNTIL(s, s->seen[3].applied == 1);
+    commit(s, 3, FAKE_POISON, false);
+    WAIT_UNTIL(s, s->seen[3].failed != CQ_OK);
+    apply_group_detach(s->group[3], on_closed, &out);
+    wait_for(&out);
+    apply_group_attach(s->group[3], fake_machine_open(s->store, 3), on_closed, &in);
+    wait_for(&in);
+    struct probe p;
+    probe(s, &p, 3, 0);
+    WAIT_UNTIL(s, p.ran);
+    assert_int_equal(p.rc, CQ_OK);
+    assert_true(p.sum == 4);
+}
+
+static void a_group_without_a_machine_answers_and_closes(void **state)
+{
+    struct scene *s = *state;
+    atomic_bool closed = false;
+    struct probe p;
+    struct apply_group *kept = s->group[2];
+    s->group[2] = apply_group_open(s->apply, 2, NULL);
+    probe(s, &p, 2, 0);
+    WAIT_UNTIL(s, p.ran);
+    assert_int_equal(p.rc, CQ_E_UNAVAILABLE);
+    apply_group_close(s->group[2], on_closed, &closed);
+    wait_for(&closed);
+    s->group[2] = kept;
+}
+
 static void after_a_crash_what_was_called_durable_is_there_and_the_rest_is_consistent(void **state)
 {
     struct scene *s = *state;
@@ -452,6 +518,9 @@ int main(void)
         CASE(a_call_sees_what_is_not_written_yet),
         CASE(a_machine_that_fails_fails_alone_and_once),
         CASE(closing_fails_the_calls_that_wait_and_writes_the_rest),
+        CASE(a_machine_is_taken_out_written_and_another_takes_its_place),
+        CASE(a_failed_machine_is_replaced_too),
+        CASE(a_group_without_a_machine_answers_and_closes),
         CASE(after_a_crash_what_was_called_durable_is_there_and_the_rest_is_consistent),
         CASE(groups_are_independent_under_load),
     };

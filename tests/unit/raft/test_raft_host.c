@@ -341,6 +341,8 @@ static void a_member_beyond_the_bound_is_left_behind_and_told_so(void **state)
     sim_node_crash(slow, true);
     assert_int_equal(copy_state(leader, slow), RAFT_INSTALL_REPLACED);
     sim_node_start(slow);
+    run_for(sim, SIM_S);
+    assert_int_equal(slow->groups[0].behind, 0); /* although its leader thought so at first */
     end(sim);
 }
 

@@ -120,7 +120,11 @@ static enum cq_rc write(void *ctx, struct store_batch *batch, struct cq_err *err
     struct rig *rig = ctx;
     if (++rig->writes == rig->stop_write)
         return CQ_FAIL(err, CQ_E_CANCELLED, "stopped");
-    return store_write(rig->store, batch, false, err);
+    struct store_batch *real = store_batch_new(rig->store);
+    store_batch_replay(batch, real);
+    enum cq_rc rc = store_write(rig->store, real, false, err);
+    store_batch_free(&real);
+    return rc;
 }
 
 enum cq_rc rig_copy(struct rig *rig)
@@ -131,7 +135,7 @@ enum cq_rc rig_copy(struct rig *rig)
                                      .replica = RIG_REPLICA,
                                      .suspect = rig->suspect};
     const struct reseed_io io = {rig, ask, write};
-    struct store_batch *batch = store_batch_new(rig->store);
+    struct store_batch *batch = store_batch_recorder_new();
     reseed_target_fini(&rig->target);
     enum cq_rc rc = reseed_begin(&rig->target, rig->store, &plan, batch, &rig->err);
     if (rc == CQ_OK)

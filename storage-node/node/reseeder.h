@@ -1,0 +1,41 @@
+/* Re-seeding of this node's replicas: who needs it, a few at a time, on a thread and loop of its own, so that neither
+ * Raft nor requests wait for it. The copying itself is reseed/reseed_copy.h; here are the questions over RPC, the
+ * bandwidth, the moment of the flip, and the clean-up after it. How it goes is told in docs/raft.md. */
+#ifndef RESEEDER_H
+#define RESEEDER_H
+
+#include "base/cq_metrics.h"
+#include "node/group.h"
+
+struct node;
+struct reseeder;
+
+enum reseed_reason {
+    RESEED_BEHIND,  /* the leader's log begins after what the replica has: all that it has is sound */
+    RESEED_SUSPECT, /* it has read something damaged: it leaves Raft, and nothing that it has is trusted */
+};
+
+struct reseeder_config {
+    struct node *node;
+    unsigned concurrency; /* replicas that are re-seeded at the same time */
+    uint64_t rate;        /* bytes a second for all of them, 0: as fast as it goes */
+    uint64_t retry_us;    /* after an attempt that failed */
+};
+
+struct reseeder *reseeder_new(const struct reseeder_config *config);
+/* Goes on with what the records in the store say. */
+void reseeder_start(struct reseeder *reseeder);
+/* What is under way is left where it is; it goes on after the next start. */
+void reseeder_stop(struct reseeder *reseeder);
+void reseeder_free(struct reseeder **reseeder);
+
+/* Any thread; the same wish again changes nothing, a suspicion outweighs being behind. */
+void reseeder_want(struct reseeder *reseeder, struct group *group, enum reseed_reason why);
+
+/* For a look: what the group's re-seeding does ("" nothing; waiting, chunks, summaries, state, cleanup), and the bytes
+ * that the present attempt has copied. */
+const char *reseeder_state_name(const struct group *group);
+
+extern struct cq_metrics reseeder_metrics;
+
+#endif

@@ -1,0 +1,71 @@
+/* What the files reseeder*.c share. */
+#ifndef RESEEDER_PRIVATE_H
+#define RESEEDER_PRIVATE_H
+
+#include "io/io_fiber.h"
+#include "node/node.h"
+#include "node/reseeder.h"
+#include "reseed/reseed_copy.h"
+
+enum reseed_show { SHOW_NOTHING, SHOW_WAITING, SHOW_CHUNKS, SHOW_SUMMARIES, SHOW_STATE, SHOW_CLEANUP };
+
+enum reseeder_metric_row {
+    RM_RUNNING,
+    RM_WAITING,
+    RM_SESSIONS,
+    RM_ATTEMPTS,
+    RM_BYTES,
+    RM_SECONDS,
+    RM_REMOVED,
+    RM_ROWS
+};
+
+/* One group's place; the loop's own. */
+struct reseed_slot {
+    bool running, unfinished; /* unfinished: a clean-up is to be done */
+    uint64_t not_before_us;
+    struct io_fiber_ref fiber;
+};
+
+struct reseeder {
+    struct reseeder_config config;
+    struct io_loop *loop;
+    struct io_timer look;
+    pthread_t thread;
+    bool started, stopped;
+    unsigned running;
+    uint64_t tokens_us; /* the bandwidth is used up to this moment */
+    struct reseed_slot at[GROUPS_MAX];
+};
+
+struct attempt {
+    struct reseeder *reseeder;
+    struct node *node;
+    struct group *group;
+    bool suspect;
+    uint64_t began_us;
+    struct reseed_target target;
+    struct reseed_offer offer;
+    bool digest; /* the copy's was not the source's */
+    struct rpc_client *client;
+};
+
+void reseeder_show(struct group *group, enum reseed_show show);
+
+/* ---- reseeder_ask.c: on the attempt's fiber ---- */
+enum cq_rc reseeder_find_source(struct attempt *a, struct cq_err *err);
+enum cq_rc reseeder_ask(void *attempt, const struct reseed_question *question, struct reseed_answer *answer,
+                        struct cq_err *err);
+void reseeder_close_session(struct attempt *a, bool flipped);
+
+/* ---- reseeder_flip.c ---- */
+/* Through the writer; returns when it is written, or durable. */
+enum cq_rc reseeder_write(struct attempt *a, struct store_batch *batch, bool sync, struct cq_err *err);
+enum cq_rc reseeder_write_page(void *attempt, struct store_batch *batch, struct cq_err *err);
+/* A suspect replica hands its leadership over and leaves Raft. */
+enum cq_rc reseeder_leave(struct attempt *a, uint64_t ms, struct cq_err *err);
+enum cq_rc reseeder_flip(struct attempt *a, struct cq_err *err);
+void reseeder_compact_begin(struct attempt *a, const struct reseed_record *record);
+void reseeder_compact(struct attempt *a);
+
+#endif

@@ -4,6 +4,7 @@
 #include "base/cq_mem.h"
 #include "base/cq_rand.h"
 #include "base/cq_time.h"
+#include "core/front_metrics.h"
 #include "events/event_metrics.h"
 #include "io/io_metrics.h"
 
@@ -152,6 +153,7 @@ static size_t until_gone(struct frontend *f, void (*fn)(struct front_worker *wor
     for (uint64_t ms = 0; farewell.left && ms < most_ms; ms += STEP_MS) {
         farewell.left = 0;
         front_workers_each(&f->every, fn, &farewell);
+        cq_gauge_set(&front_metrics, FRONT_M_REMAINING, (int64_t)farewell.left);
         if (farewell.left)
             io_fiber_sleep(STEP_MS);
     }
@@ -165,6 +167,7 @@ static void spread_farewells(struct frontend *f)
     for (uint64_t i = 0; i < steps && farewell.left; i++) {
         farewell = (struct farewell){.share = 1000 / (steps - i)};
         front_workers_each(&f->every, end_share, &farewell);
+        cq_gauge_set(&front_metrics, FRONT_M_REMAINING, (int64_t)farewell.left);
         if (farewell.left)
             io_fiber_sleep(STEP_MS);
     }
@@ -459,6 +462,6 @@ void frontend_metrics_register(void)
     cq_metrics_register(&quota_client_metrics);
     cq_metrics_register(&admin_reconcile_metrics);
     cq_metrics_register(&admin_missing_metrics);
-    cq_metrics_register(&imap_metrics);
+    cq_metrics_register(&front_metrics);
     cq_metrics_register(&rpc_client_metrics);
 }

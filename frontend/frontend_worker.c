@@ -114,8 +114,9 @@ static void tell_limit(struct frontend_port *port, const struct io_addr *peer, e
         front_event_turned_away(worker, protocol, peer, &rejection);
 }
 
-static void turn_away(struct frontend_port *port, struct io_conn *conn)
+static void turn_away(struct frontend_port *port, struct io_conn *conn, enum front_m_refusal why)
 {
+    cq_metric_add(&front_metrics, FRONT_M_REJECTED, 1, front_protocols[port->config->protocol], why);
     io_conn_write_cstr(conn, protocols[port->config->protocol].refusal);
     io_conn_close_free(&conn);
 }
@@ -138,7 +139,7 @@ static void admit(void *arg)
         quota_connection_end(quota, &peer);
     if (rc == CQ_E_RATE || rc == CQ_E_LIMIT) {
         tell_limit(port, &peer, rc == CQ_E_RATE ? FRONT_LIMIT_CONNECT : FRONT_LIMIT_SESSIONS_ADDRESS);
-        turn_away(port, newcomer.conn);
+        turn_away(port, newcomer.conn, rc == CQ_E_RATE ? FRONT_M_RATE : FRONT_M_LIMIT);
     } else {
         io_conn_free(&newcomer.conn);
     }
@@ -156,7 +157,7 @@ static void on_accept(struct io_conn *conn, void *ctx)
     if (io_fiber_spawn_queued(port->worker->front.loop, admit, newcomer, NULL) == CQ_OK)
         return;
     free(newcomer);
-    turn_away(port, conn);
+    turn_away(port, conn, FRONT_M_OVERLOAD);
 }
 
 /* ---- Limits ---- */

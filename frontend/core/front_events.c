@@ -128,6 +128,10 @@ void front_event_auth(const struct front_session *session, const struct front_at
     Chasqui__Edge__Auth auth = CHASQUI__EDGE__AUTH__INIT;
     char ip[IO_ADDR_TEXT_SIZE], hash[EVENT_HASH_SIZE];
     uint64_t suppressed = 0;
+    const char *reason = front_auth_reason(attempt->rc, attempt->identity->reason);
+    front_count_auth(session->protocol, attempt->mechanism, reason);
+    if (attempt->rc == CQ_E_RATE)
+        cq_metric_add(&front_metrics, FRONT_M_LIMITED, 1, FRONT_LIMIT_AUTH, 0);
     if (!session->worker->events)
         return;
     if (attempt->rc == CQ_E_RATE && !cq_log_site_pass(&blocked, FRONT_EVENTS_PER_SECOND, &suppressed))
@@ -138,7 +142,7 @@ void front_event_auth(const struct front_session *session, const struct front_at
     event.auth = &auth;
     fill_auth(&event, session, attempt, hash);
     auth.mechanism = lend(attempt->mechanism);
-    auth.reason = lend(front_auth_reason(attempt->rc, attempt->identity->reason));
+    auth.reason = lend(reason);
     auth.login = lend(login_to_tell(attempt->login, pool));
     auth.retry_after_seconds = (uint32_t)attempt->retry_after_s;
     auth.suppressed = (uint32_t)suppressed;
@@ -199,19 +203,11 @@ void front_event_turned_away(struct front_worker *worker, enum front_protocol pr
 
 /* ---- Limits ---- */
 
-static const struct {
-    const char *name, *key;
-} limits[] = {
-#define LIMIT_ROW(limit, name, key) [limit] = {name, key},
-    FRONT_LIMITS(LIMIT_ROW)
-#undef LIMIT_ROW
-};
-
 /* What the settings say; nothing for a limit of the account's plan. */
 static void fill_limit(Chasqui__Edge__Limit *out, enum front_limit limit, const struct quota_limits *settings)
 {
-    out->limit_name = lend(limits[limit].name);
-    out->key_kind = lend(limits[limit].key);
+    out->limit_name = lend(front_limit_name(limit));
+    out->key_kind = lend(front_limit_key(limit));
     out->action = lend("refused");
     if (!settings)
         return;
@@ -233,6 +229,7 @@ void front_event_limited(struct front_worker *worker, const struct front_limited
     Chasqui__Edge__Limit limit = CHASQUI__EDGE__LIMIT__INIT;
     char ip[IO_ADDR_TEXT_SIZE];
     uint64_t suppressed = 0;
+    cq_metric_add(&front_metrics, FRONT_M_LIMITED, 1, limited->limit, 0);
     if (!worker->events || !cq_log_site_pass(&sites[limited->limit], FRONT_EVENTS_PER_SECOND, &suppressed))
         return;
     if (limited->session)

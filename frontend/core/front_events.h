@@ -1,9 +1,11 @@
 /* The best-effort events of sessions (docs/events.md): refusals, log-ins, sessions of accounts, rate limits. Each call
- * copies what it needs and never waits; without a ring in the worker it does nothing. Passwords are never given here,
+ * copies what it needs and never waits; without a ring in the worker nothing is told. Log-ins and limits are counted
+ * here too, so that events and metrics agree. Passwords are never given here,
  * and a login name is told only when it is an address. */
 #ifndef FRONT_EVENTS_H
 #define FRONT_EVENTS_H
 
+#include "core/front_metrics.h"
 #include "core/front_session.h"
 
 #define FRONT_EVENTS_PER_SECOND 20 /* of each kind that is sampled and each limit; more are counted in the next one */
@@ -45,20 +47,6 @@ void front_event_rejected(const struct front_session *session, const struct fron
 void front_event_turned_away(struct front_worker *worker, enum front_protocol protocol, const struct io_addr *peer,
                              const struct front_rejection *rejection);
 
-/* X(limit, name as in the settings or the plan, what it counts by) */
-#define FRONT_LIMITS(X)                                                                                                \
-    X(FRONT_LIMIT_CONNECT, "connect", "address")                                                                       \
-    X(FRONT_LIMIT_SESSIONS_ADDRESS, "sessions_address", "address")                                                     \
-    X(FRONT_LIMIT_SESSIONS_ACCOUNT, "sessions_account", "account")                                                     \
-    X(FRONT_LIMIT_SENDING, "sending_daily", "account")
-
-enum front_limit {
-#define FRONT_LIMIT_ENUM(name, text, key) name,
-    FRONT_LIMITS(FRONT_LIMIT_ENUM)
-#undef FRONT_LIMIT_ENUM
-        FRONT_LIMIT_COUNT
-};
-
 struct front_limited {
     enum front_limit limit;
     enum front_protocol protocol;
@@ -68,7 +56,7 @@ struct front_limited {
     uint64_t retry_after_s;              /* 0: unknown */
 };
 
-/* rate_limited. */
+/* rate_limited; not for FRONT_LIMIT_AUTH, of which auth.blocked tells. */
 void front_event_limited(struct front_worker *worker, const struct front_limited *limited);
 
 #endif

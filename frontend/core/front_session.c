@@ -3,19 +3,9 @@
 #include "base/cq_rand.h"
 #include "base/cq_time.h"
 #include "core/front_events.h"
+#include "core/front_metrics.h"
 
 #include <stdio.h>
-
-static const char *const protocol_names[] = {
-#define FRONT_PROTOCOL_NAME(name, text) text,
-    FRONT_PROTOCOLS(FRONT_PROTOCOL_NAME)
-#undef FRONT_PROTOCOL_NAME
-};
-
-const char *front_protocol_name(enum front_protocol protocol)
-{
-    return protocol_names[protocol];
-}
 
 void front_ulid(char out[static FRONT_SESSION_ID_SIZE])
 {
@@ -46,11 +36,30 @@ void front_session_init(struct front_session *session, struct front_worker *work
     io_addr_format_ip(&session->addr, session->peer);
     cq_list_init(&session->link);
     cq_list_push_back(&worker->sessions, &session->link);
+    cq_metric_add(&front_metrics, FRONT_M_CONNECTIONS, 1, protocol,
+                  io_conn_tls(conn) ? FRONT_M_IMPLICIT : FRONT_M_PLAIN);
+    cq_gauge_add(&front_metrics, FRONT_M_LIVE, 1, protocol, FRONT_M_PREAUTH);
+}
+
+static unsigned state_of(const struct front_session *session)
+{
+    return session->account ? FRONT_M_AUTHENTICATED : FRONT_M_PREAUTH;
+}
+
+static void count_end(const struct front_session *session)
+{
+    struct io_conn_counters counters;
+    io_conn_counters(session->conn, &counters);
+    cq_gauge_add(&front_metrics, FRONT_M_LIVE, -1, session->protocol, state_of(session));
+    cq_metric_observe(&front_metrics, FRONT_M_DURATION, cq_time_mono_us() - session->began_us, session->protocol);
+    cq_metric_add(&front_metrics, FRONT_M_BYTES, counters.bytes_in, session->protocol, FRONT_M_IN);
+    cq_metric_add(&front_metrics, FRONT_M_BYTES, counters.bytes_out, session->protocol, FRONT_M_OUT);
 }
 
 void front_session_fini(struct front_session *session)
 {
     struct quota_client *quota = session->worker->quota;
+    count_end(session);
     if (session->account)
         front_event_closed(session);
     cq_list_remove(&session->link);
@@ -64,7 +73,9 @@ void front_session_fini(struct front_session *session)
 void front_session_identify(struct front_session *session, const struct auth_identity *identity,
                             enum dir_service service)
 {
+    cq_gauge_add(&front_metrics, FRONT_M_LIVE, -1, session->protocol, state_of(session));
     session->account = identity->account.id;
+    cq_gauge_add(&front_metrics, FRONT_M_LIVE, 1, session->protocol, state_of(session));
     session->credential = identity->credential_id;
     session->service = service;
     snprintf(session->address, sizeof session->address, "%.*s", CQ_SLICE_ARG(identity->account.address));
@@ -76,7 +87,9 @@ void front_session_forget(struct front_session *session)
     if (quota && session->counted)
         quota_session_end(quota, session->account);
     session->counted = false;
+    cq_gauge_add(&front_metrics, FRONT_M_LIVE, -1, session->protocol, state_of(session));
     session->account = session->credential = 0;
+    cq_gauge_add(&front_metrics, FRONT_M_LIVE, 1, session->protocol, state_of(session));
     session->address[0] = '\0';
 }
 

@@ -3,23 +3,9 @@
 #ifndef FRONT_SESSION_H
 #define FRONT_SESSION_H
 
+#include "core/front_protocol.h"
 #include "core/front_worker.h"
 #include "io/io_conn.h"
-
-#define FRONT_PROTOCOLS(X)                                                                                             \
-    X(FRONT_IMAP, "imap")                                                                                              \
-    X(FRONT_POP3, "pop3")                                                                                              \
-    X(FRONT_SMTP, "smtp")                                                                                              \
-    X(FRONT_SUBMISSION, "submission")                                                                                  \
-    X(FRONT_LMTP, "lmtp")
-
-enum front_protocol {
-#define FRONT_PROTOCOL_ENUM(name, text) name,
-    FRONT_PROTOCOLS(FRONT_PROTOCOL_ENUM)
-#undef FRONT_PROTOCOL_ENUM
-        FRONT_PROTOCOL_COUNT
-};
-const char *front_protocol_name(enum front_protocol protocol);
 
 enum front_end {
     FRONT_END_DRAIN,   /* the process is going: between commands, with the protocol's farewell */

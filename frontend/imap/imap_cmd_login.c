@@ -1,7 +1,6 @@
 /* LOGIN (RFC 3501 6.2.3), AUTHENTICATE PLAIN (RFC 4616, RFC 4959), STARTTLS, LOGOUT. */
 #include "base/cq_b64.h"
 #include "base/cq_mem.h"
-#include "imap/imap_metrics.h"
 #include "imap/imap_reply.h"
 
 /* ---- Log-in ---- */
@@ -42,8 +41,6 @@ static void log_in(struct imap_run *run, const struct imap_login *login)
     struct imap_identity identity = {0};
     struct cq_err err = {0};
     enum cq_rc rc = session->service->ops->login(session->host, session, login, &identity, &err);
-    unsigned result = rc == CQ_OK ? 0 : rc == CQ_E_AUTH || rc == CQ_E_DENIED ? 1 : 2;
-    cq_metric_add(&imap_metrics, IMAP_M_LOGINS, 1, result);
     if (rc == CQ_OK)
         welcome(run, &identity);
     else

@@ -2,7 +2,7 @@
  * here and nowhere else. */
 #include "base/cq_log.h"
 #include "base/cq_time.h"
-#include "imap/imap_metrics.h"
+#include "core/front_metrics.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_sync.h"
 
@@ -114,9 +114,10 @@ static void tell_changes(struct imap_run *run)
 
 static void count(const struct imap_run *run, enum imap_verb verb, uint64_t started_us)
 {
+    static const enum front_m_result results[] = {
+        [IMAP_RESULT_OK] = FRONT_M_OK, [IMAP_RESULT_NO] = FRONT_M_NO, [IMAP_RESULT_BAD] = FRONT_M_BAD};
     run->session->commands++;
-    cq_metric_add(&imap_metrics, IMAP_M_COMMANDS, 1, verb, run->result);
-    cq_metric_observe(&imap_metrics, IMAP_M_DURATION, cq_time_mono_us() - started_us, verb);
+    front_count_command(FRONT_IMAP, verb, results[run->result], cq_time_mono_us() - started_us);
     cq_log(CQ_DEBUG, "imap.command", CQ_F_STR("session", run->session->id), CQ_F_STR("command", imap_verb_name(verb)),
            CQ_F_U64("result", run->result), CQ_F_U64("duration_us", cq_time_mono_us() - started_us));
 }
@@ -184,7 +185,7 @@ static void refuse_command(struct imap_session *session)
     if (session->idle.on)
         imap_session_end_idle(session);
     io_conn_printf(session->conn, "%.*s BAD %s\r\n", CQ_SLICE_ARG(tag), problem);
-    cq_metric_add(&imap_metrics, IMAP_M_COMMANDS, 1, IMAP_UNKNOWN, IMAP_RESULT_BAD);
+    front_count_command(FRONT_IMAP, FRONT_NO_COMMAND, FRONT_M_BAD, 0);
     junk(session);
 }
 

@@ -40,7 +40,6 @@ struct imap_config {
 };
 
 struct cq_config_part imap_config_part(struct imap_config *values);
-extern struct cq_metrics imap_metrics;
 
 /* What the client said, in its command's memory: copy what must live longer, log nothing of the password. */
 struct imap_login {

@@ -5,7 +5,6 @@
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
-#include "imap/imap_metrics.h"
 #include "imap/imap_reply.h"
 
 #include <stdlib.h>
@@ -66,7 +65,6 @@ static void free_session(struct imap_session *session)
     io_timer_stop(&session->timer);
     cq_list_remove(&session->link);
     service->session_count--;
-    cq_gauge_add(&imap_metrics, IMAP_M_SESSIONS, -1);
     service->ops->closed(host);
     io_conn_free(&session->conn);
     free(session);
@@ -299,7 +297,6 @@ struct imap_session *imap_session_start(struct imap_service *service, struct io_
     cq_list_init(&session->link);
     cq_list_push_back(&service->sessions, &session->link);
     service->session_count++;
-    cq_gauge_add(&imap_metrics, IMAP_M_SESSIONS, 1);
     io_conn_set_input_max(conn, IMAP_INPUT_MAX);
     io_conn_set_ops(conn, &conn_ops, session);
     struct cq_buf greeting;

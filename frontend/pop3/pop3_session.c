@@ -1,6 +1,8 @@
 #include "pop3/pop3_session.h"
 
 #include "base/cq_mem.h"
+#include "base/cq_time.h"
+#include "core/front_metrics.h"
 
 #include <stdlib.h>
 
@@ -11,6 +13,7 @@ static struct pop3_session *of(struct front_pump *pump)
 
 void pop3_say(struct pop3_session *session, const char *line)
 {
+    session->refused = session->refused || line[0] == '-';
     io_conn_printf(session->pump.front.conn, "%s\r\n", line);
 }
 
@@ -90,28 +93,45 @@ static bool is_http(struct cq_slice keyword)
     return false;
 }
 
+static const struct pop3_verb *find_verb(struct cq_slice keyword)
+{
+    for (size_t i = 0; i < pop3_verb_count; i++)
+        if (cq_slice_caseeq(keyword, cq_slice_cstr(pop3_verbs[i].name)))
+            return &pop3_verbs[i];
+    return NULL;
+}
+
+static enum front_m_result run(struct pop3_session *session, const struct pop3_verb *verb, struct cq_slice rest)
+{
+    unsigned state = session->messages ? POP3_TRANSACTION : POP3_AUTHORIZATION;
+    if (!(verb->states & state)) {
+        pop3_say(session, "-ERR Not now");
+        return FRONT_M_BAD;
+    }
+    if (verb->flags & POP3_NO_ARGUMENT && cq_slice_trim(rest).len) {
+        pop3_say(session, "-ERR No arguments here");
+        return FRONT_M_BAD;
+    }
+    verb->run(session, rest);
+    return session->refused ? FRONT_M_NO : FRONT_M_OK;
+}
+
 static void dispatch(struct pop3_session *session, struct cq_slice line)
 {
     struct cq_slice keyword, rest;
-    unsigned state = session->messages ? POP3_TRANSACTION : POP3_AUTHORIZATION;
+    enum front_m_result result = FRONT_M_BAD;
+    uint64_t started_us = cq_time_mono_us();
     pop3_split(line, &keyword, &rest);
-    if (is_http(keyword)) {
+    const struct pop3_verb *verb = find_verb(keyword);
+    session->refused = false;
+    if (is_http(keyword))
         session->pump.closing = true;
-        return;
-    }
-    for (size_t i = 0; i < pop3_verb_count; i++) {
-        const struct pop3_verb *verb = &pop3_verbs[i];
-        if (!cq_slice_caseeq(keyword, cq_slice_cstr(verb->name)))
-            continue;
-        if (!(verb->states & state))
-            pop3_say(session, "-ERR Not now");
-        else if (verb->flags & POP3_NO_ARGUMENT && cq_slice_trim(rest).len)
-            pop3_say(session, "-ERR No arguments here");
-        else
-            verb->run(session, rest);
-        return;
-    }
-    unknown(session);
+    else if (verb)
+        result = run(session, verb, rest);
+    else
+        unknown(session);
+    front_count_command(FRONT_POP3, verb ? (unsigned)(verb - pop3_verbs) : FRONT_NO_COMMAND, result,
+                        cq_time_mono_us() - started_us);
 }
 
 static bool step(struct front_pump *pump)

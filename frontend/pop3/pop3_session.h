@@ -29,6 +29,7 @@ struct pop3_session {
     size_t count;
     char user[DIR_INPUT_MAX + 1]; /* of USER; "" before */
     unsigned junk;
+    bool refused; /* the command that runs was answered with -ERR */
 };
 
 enum pop3_state { POP3_AUTHORIZATION = 1, POP3_TRANSACTION = 2 };
@@ -42,6 +43,7 @@ struct pop3_verb {
 extern const struct pop3_verb pop3_verbs[];
 extern const size_t pop3_verb_count;
 
+/* One line. "-ERR" is counted against the command that runs. */
 void pop3_say(struct pop3_session *session, const char *line);
 /* "-ERR [code] text"; the map from result codes is here alone. */
 void pop3_say_error(struct pop3_session *session, enum cq_rc rc);

@@ -6,6 +6,7 @@
 #include "base/cq_rand.h"
 #include "base/cq_time.h"
 #include "core/front_events.h"
+#include "core/front_metrics.h"
 #include "mail/mail_check.h"
 #include "smtp/smtp_data.h"
 
@@ -218,6 +219,17 @@ static void concern(struct smtp_session *session, size_t recipient)
     session->concerning = one && recipient < t->recipient_count ? t->recipients[recipient].text : CQ_SLICE_NONE;
 }
 
+/* The best answer is the transaction's. */
+static void answer(struct smtp_session *session, size_t recipient, struct smtp_reply reply)
+{
+    struct smtp_transaction *t = &session->transaction;
+    if (!t->code || reply.code < t->code)
+        t->code = reply.code;
+    front_count_message(session->pump.front.protocol, reply.code);
+    concern(session, recipient);
+    smtp_answer(session, reply);
+}
+
 /* RFC 2033 4.2: one answer per recipient, in the order of RCPT. */
 static void answer_each(struct smtp_session *session)
 {
@@ -227,8 +239,7 @@ static void answer_each(struct smtp_session *session)
         for (size_t k = 0; k < t->recipients[i].count; k++)
             if (t->targets[t->recipients[i].first + k].rc != CQ_OK)
                 rc = t->targets[t->recipients[i].first + k].rc;
-        concern(session, i);
-        smtp_answer(session, smtp_reply_for(rc));
+        answer(session, i, smtp_reply_for(rc));
     }
 }
 
@@ -247,8 +258,7 @@ static void deliver_all(struct smtp_session *session, const struct intake *in)
     if (session->service->kind == SMTP_LMTP) {
         answer_each(session);
     } else {
-        concern(session, 0);
-        smtp_answer(session, overall(&delivery, t));
+        answer(session, 0, overall(&delivery, t));
     }
 }
 
@@ -257,16 +267,17 @@ static void refuse(struct smtp_session *session, struct smtp_reply reply)
 {
     size_t times = session->service->kind == SMTP_LMTP ? session->transaction.recipient_count : 1;
     for (size_t i = 0; i < times; i++) {
-        concern(session, i);
-        smtp_answer(session, reply);
+        answer(session, i, reply);
     }
 }
 
 static void conclude(struct smtp_session *session, struct intake *in)
 {
+    uint64_t arrived_us = cq_time_mono_us();
     char text[96];
     mail_builder_finish(in->builder);
     session->message_size = in->data.size;
+    front_count_size(session->pump.front.protocol, in->data.size);
     struct smtp_reply reply = judge(session, in);
     if (!reply.code)
         reply = charge(session, text, sizeof text);
@@ -274,6 +285,8 @@ static void conclude(struct smtp_session *session, struct intake *in)
         refuse(session, reply);
     else
         deliver_all(session, in);
+    if (session->transaction.code == 250)
+        cq_metric_observe(&front_metrics, FRONT_M_COMMIT, cq_time_mono_us() - arrived_us);
     if (in->data.bare)
         session->pump.closing = true; /* whoever sends that may try to smuggle */
 }

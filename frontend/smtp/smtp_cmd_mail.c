@@ -58,5 +58,6 @@ void smtp_cmd_mail(struct smtp_session *session, struct cq_slice rest)
         smtp_transaction_end(session);
         return;
     }
+    t->open = true;
     smtp_say(session, 250, "2.1.0", "Sender OK");
 }

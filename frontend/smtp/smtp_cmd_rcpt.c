@@ -2,6 +2,8 @@
  */
 #include "smtp/smtp_session.h"
 
+#include "core/front_metrics.h"
+
 static struct smtp_reply parse_reply(enum smtp_parse parse)
 {
     switch (parse) {
@@ -94,13 +96,19 @@ static struct smtp_reply resolve(struct smtp_session *session, struct cq_slice t
     return (struct smtp_reply){250, "2.1.5", "Recipient OK"};
 }
 
+static void answer(struct smtp_session *session, struct smtp_reply reply)
+{
+    front_count_recipient(reply.code, reply.code >= 400 ? smtp_refusal_reason(session->verb, &reply) : NULL);
+    smtp_answer(session, reply);
+}
+
 void smtp_cmd_rcpt(struct smtp_session *session, struct cq_slice rest)
 {
     struct smtp_transaction *t = &session->transaction;
     struct smtp_rcpt rcpt;
     struct cq_slice param;
     if (t->recipient_count >= session->service->recipients_max) {
-        smtp_say(session, 452, "4.5.3", "Too many recipients");
+        answer(session, (struct smtp_reply){452, "4.5.3", "Too many recipients"});
         return;
     }
     rest = cq_pool_slice(t->pool, rest);
@@ -111,5 +119,5 @@ void smtp_cmd_rcpt(struct smtp_session *session, struct cq_slice rest)
         reply = (struct smtp_reply){553, "5.6.7", "That address needs SMTPUTF8"};
     if (!reply.code)
         reply = resolve(session, session->concerning);
-    smtp_answer(session, reply);
+    answer(session, reply);
 }

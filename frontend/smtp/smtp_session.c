@@ -3,6 +3,8 @@
 #include "base/cq_assert.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
+#include "base/cq_time.h"
+#include "core/front_metrics.h"
 
 #include <stdlib.h>
 
@@ -12,6 +14,7 @@ void smtp_say(struct smtp_session *session, unsigned code, const char *enhanced,
 {
     io_conn_printf(session->pump.front.conn, "%u %s%s%s\r\n", code, enhanced ? enhanced : "", enhanced ? " " : "",
                    text);
+    session->code = code;
     if (code >= 500)
         session->errors++;
     if (code >= 400)
@@ -43,6 +46,8 @@ void smtp_transaction_begin(struct smtp_session *session)
 
 void smtp_transaction_end(struct smtp_session *session)
 {
+    if (session->transaction.open)
+        front_count_transaction(session->pump.front.protocol, session->transaction.code);
     cq_pool_free(&session->transaction.pool);
     session->transaction = (struct smtp_transaction){.pool = NULL};
 }
@@ -90,6 +95,7 @@ static void unknown(struct smtp_session *session, struct cq_slice verb)
     unsigned max =
         session->pump.front.account || session->service->kind == SMTP_MX ? SMTP_JUNK_MAX : SMTP_JUNK_BEFORE_LOGIN;
     session->junk++;
+    front_count_command(session->pump.front.protocol, FRONT_NO_COMMAND, FRONT_M_BAD, 0);
     if (is_http(verb) || session->junk >= max) {
         smtp_say(session, 421, "4.7.0", "Closing: this is no mail client");
         session->pump.front.ended_by = "server";
@@ -110,6 +116,14 @@ static void run(struct smtp_session *session, const struct smtp_verb *verb, stru
         verb->proceed(session, rest);
 }
 
+/* RFC 5321 4.2.2: 500 to 504 are about the command, not about what it asks for. */
+static enum front_m_result result_of(unsigned code)
+{
+    if (code < 400)
+        return FRONT_M_OK;
+    return code >= 500 && code <= 504 ? FRONT_M_BAD : FRONT_M_NO;
+}
+
 static void dispatch(struct smtp_session *session, struct cq_slice line)
 {
     struct cq_slice name, rest;
@@ -119,11 +133,15 @@ static void dispatch(struct smtp_session *session, struct cq_slice line)
         unknown(session, name);
         return;
     }
+    uint64_t started_us = cq_time_mono_us();
     session->verb = verb;
+    session->code = 0;
     session->concerning = CQ_SLICE_NONE;
     session->message_size = 0;
     run(session, verb, rest);
     session->verb = NULL;
+    front_count_command(session->pump.front.protocol, (unsigned)(verb - smtp_verbs), result_of(session->code),
+                        cq_time_mono_us() - started_us);
     if (session->errors > SMTP_ERRORS_MAX) {
         smtp_say(session, 421, "4.7.0", "Too many errors");
         session->pump.front.ended_by = "server";

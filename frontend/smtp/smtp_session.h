@@ -37,6 +37,8 @@ struct smtp_transaction {
     size_t recipient_count, recipient_cap;
     struct front_target *targets;
     size_t target_count, target_cap;
+    bool open;     /* MAIL was accepted */
+    unsigned code; /* of the best answer to DATA; 0: none yet */
     char message_id[FRONT_SESSION_ID_SIZE];
 };
 
@@ -46,6 +48,7 @@ struct smtp_session {
     struct smtp_transaction transaction;
     const struct smtp_verb *verb;   /* of the command that runs; NULL: none */
     struct cq_slice concerning;     /* the recipient that the next answer is about; in the transaction's pool */
+    unsigned code;                  /* of the last answer to it; 0: none, or a positive one */
     uint64_t message_size;          /* octets of the message that DATA brought */
     char helo[SMTP_DOMAIN_MAX + 1]; /* "" before EHLO, HELO or LHLO */
     bool esmtp;

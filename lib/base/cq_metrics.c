@@ -80,12 +80,45 @@ BUCKETS(count, CQ_METRIC_ONE, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 50
 
 /* ---- Registration ---- */
 
+static bool name_ok_n(const char *name, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!isalpha((unsigned char)name[i]) && name[i] != '_' && (i == 0 || !isdigit((unsigned char)name[i])))
+            return false;
+    return len > 0;
+}
+
 static bool name_ok(const char *name)
 {
-    for (const char *c = name; *c; c++)
-        if (!isalpha((unsigned char)*c) && *c != '_' && (c == name || !isdigit((unsigned char)*c)))
+    return name_ok_n(name, strlen(name));
+}
+
+/* Takes the part before the next comma off; NULL: there is none any more. */
+static const char *next_part(const char **rest, size_t *len_r)
+{
+    const char *part = *rest;
+    if (!part)
+        return NULL;
+    *len_r = strcspn(part, ",");
+    *rest = part[*len_r] ? part + *len_r + 1 : NULL;
+    return part;
+}
+
+/* Its names are right, and each value has as many parts. */
+static bool label_ok(const struct cq_metric_label *label)
+{
+    size_t len, names = 0;
+    for (const char *rest = label->name, *name; (name = next_part(&rest, &len)); names++)
+        if (!name_ok_n(name, len))
             return false;
-    return *name != '\0';
+    for (size_t i = 0; names > 1 && i < label->count; i++) {
+        size_t parts = 0;
+        for (const char *rest = label->values[i]; next_part(&rest, &len);)
+            parts++;
+        if (parts != names)
+            return false;
+    }
+    return true;
 }
 
 static size_t label_count(const struct cq_metric *row)
@@ -120,7 +153,7 @@ static struct row_state place_row(const struct cq_metric *row)
     CQ_ASSERT(name_ok(row->name));
     CQ_ASSERT((row->type == CQ_METRIC_HISTOGRAM) == (row->buckets != NULL));
     for (size_t i = 0; i < label_count(row); i++) {
-        CQ_ASSERT(name_ok(row->labels[i].name));
+        CQ_ASSERT(label_ok(&row->labels[i]));
         state.combinations *= row->labels[i].count;
     }
     state.base = cells_used;
@@ -320,15 +353,28 @@ static void put_number(struct cq_buf *out, int64_t value, enum cq_metric_unit un
     cq_buf_printf(out, "%s%llu%.*s", value < 0 ? "-" : "", (unsigned long long)(us / 1000000), n, fraction);
 }
 
-static void put_label_value(struct cq_buf *out, const char *text)
+static void put_label_value(struct cq_buf *out, const char *text, size_t len)
 {
-    for (; *text; text++) {
+    for (const char *end = text + len; text < end; text++) {
         if (*text == '\n')
             cq_buf_cstr(out, "\\n");
         else if (*text == '"' || *text == '\\')
             cq_buf_printf(out, "\\%c", *text);
         else
             cq_buf_byte(out, (uint8_t)*text);
+    }
+}
+
+/* a="x", or a="x",b="y" for a label of two. */
+static void put_label(struct cq_buf *out, const char *name, const char *value)
+{
+    bool many = strchr(name, ',') != NULL;
+    size_t name_len, value_len = 0;
+    for (const char *part, *of = value, *comma = ""; (part = next_part(&name, &name_len)); comma = ",") {
+        const char *text = many ? next_part(&of, &value_len) : value;
+        cq_buf_printf(out, "%s%.*s=\"", comma, (int)name_len, part);
+        put_label_value(out, text, many ? value_len : strlen(value));
+        cq_buf_byte(out, '"');
     }
 }
 
@@ -339,9 +385,8 @@ static void put_labels(struct cq_buf *out, const struct cq_metric *row, const ch
     if (n == 0 && !le)
         return;
     for (size_t i = 0; i < n; i++) {
-        cq_buf_printf(out, "%s%s=\"", i ? "," : "{", row->labels[i].name);
-        put_label_value(out, values[i]);
-        cq_buf_byte(out, '"');
+        cq_buf_byte(out, i ? ',' : '{');
+        put_label(out, row->labels[i].name, values[i]);
     }
     if (le)
         cq_buf_printf(out, "%sle=\"%s\"", n ? "," : "{", le);

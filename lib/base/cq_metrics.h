@@ -14,6 +14,8 @@
  *
  * Names: "chasqui_" + noun + base unit + "_total" for counters (prometheus.io/docs/practices/naming). Labels have a
  * fixed list of values, all of which exist with 0 from the start; never a user, address, domain or id.
+ * Labels of which only some combinations exist are one label whose name and values have commas at the same places:
+ * CQ_LABEL("protocol,command", {"imap,SELECT", "smtp,EHLO"}) is shown as protocol="imap",command="SELECT".
  * Values are integers; a row whose unit is CQ_METRIC_US counts microseconds and is shown in seconds.
  * Counters and histograms are kept per thread and added up at the scrape; gauges are shared and atomic.
  * A module that was not registered counts into nothing: library code never has to ask. */

@@ -8,6 +8,7 @@ import signal
 import smtplib
 import sys
 import time
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from cluster import Cluster, Tally  # noqa: E402
@@ -96,6 +97,22 @@ def whole_session(cluster, events, tally):
                 and login["sequence"] < opened["sequence"] < closed["sequence"])
 
 
+def metrics(cluster, tally):
+    """The same things, counted."""
+    url = f"http://{cluster.processes['frontend-1']['admin']}/metrics"
+    with urllib.request.urlopen(url, timeout=20) as response:
+        text = response.read().decode()
+    wanted = ['chasqui_auth_attempts_total{protocol="pop3",mechanism="PASS",result="failed",reason="bad_credentials"} 1',
+              'chasqui_commands_total{protocol="imap",command="SELECT",result="ok"} 1',
+              'chasqui_commands_total{protocol="smtp",command="RCPT",result="no"} 1',
+              'chasqui_smtp_recipients_total{result="rejected",reason="unknown_user"} 1',
+              'chasqui_connections{protocol="imap",state="auth"} 0',
+              'chasqui_events_dropped_total{stream="mail.auth",reason="overflow"} 0',
+              'chasqui_tls_handshakes_total{result="full"}']
+    missing = [line for line in wanted if line not in text]
+    tally.check("metrics count what events tell", not missing, str(missing))
+
+
 def reopened(cluster, events, tally):
     """As logrotate does it: renamed, then SIGHUP."""
     path = events.paths[0]
@@ -147,6 +164,7 @@ def main():
         wrong_password(cluster, events, tally)
         refused_recipient(cluster, events, tally)
         whole_session(cluster, events, tally)
+        metrics(cluster, tally)
         reopened(cluster, events, tally)
         drained(cluster, events, tally)
         well_formed(events, tally)

@@ -175,6 +175,27 @@ static void documents_come_from_the_rows(void **state)
     cq_buf_fini(&out);
 }
 
+static void a_label_with_commas_is_shown_as_several(void **state)
+{
+    (void)state;
+    static const char *const pairs[] = {"imap,SELECT", "smtp,\"x\""};
+    static const char *const words[] = {"a,b"}; /* one label: a comma in its value is its own */
+    static const struct cq_metric some[] = {
+        CQ_COUNTER("chasqui_pairs_total", "x", CQ_LABEL("protocol,command", pairs), CQ_LABEL("result", words)),
+    };
+    static struct cq_metrics metrics = CQ_METRICS_OF(some);
+    struct cq_buf out;
+    cq_metrics_register(&metrics);
+    cq_metric_add(&metrics, 0, 3, 1, 0);
+    cq_buf_init(&out, CQ_METRICS_TEXT_MAX);
+    assert_true(cq_metrics_scrape(&out));
+    cq_buf_byte(&out, 0);
+    const char *text = (const char *)out.data;
+    assert_non_null(strstr(text, "chasqui_pairs_total{protocol=\"imap\",command=\"SELECT\",result=\"a,b\"} 0\n"));
+    assert_non_null(strstr(text, "chasqui_pairs_total{protocol=\"smtp\",command=\"\\\"x\\\"\",result=\"a,b\"} 3\n"));
+    cq_buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +205,7 @@ int main(void)
         cmocka_unit_test(counts_of_threads_add_up_and_outlive_them),
         cmocka_unit_test(the_process_reports_itself),
         cmocka_unit_test(documents_come_from_the_rows),
+        cmocka_unit_test(a_label_with_commas_is_shown_as_several),
     };
     return cmocka_run_group_tests(tests, register_all, NULL);
 }

@@ -1,6 +1,8 @@
 #include "mailstore/mailstore_private.h"
 
 #include "base/cq_assert.h"
+#include "base/cq_endian.h"
+#include "base/cq_hash.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
 
@@ -21,7 +23,7 @@ struct mailstore {
     uint32_t timeout_ms;
     void (*no_account)(void *ctx, uint64_t account);
     void *no_account_ctx;
-    uint64_t next_sequence;
+    uint64_t next_sequence, next_id;
     struct outstanding *outstanding; /* in order of sequence */
     /* Last entry time seen, by slot: a slot's accounts share a group, so one answer stamps the next request of all. */
     uint64_t stamps[SLOTS];
@@ -56,6 +58,16 @@ void mailstore_on_no_account(struct mailstore *store, void (*fn)(void *ctx, uint
 struct mailstore_transport *mailstore_transport_of(struct mailstore *store)
 {
     return store->transport;
+}
+
+void mailstore_unique_id(struct mailstore *store, uint8_t id_r[static 16])
+{
+    uint8_t seed[24];
+    memcpy(seed, store->client_id, sizeof store->client_id);
+    cq_put_be64(seed + 16, store->next_id++);
+    struct cq_hash128 hash = cq_xxh3_128(cq_slice_of(seed, sizeof seed));
+    cq_put_be64(id_r, hash.high);
+    cq_put_be64(id_r + 8, hash.low);
 }
 
 static void *pool_alloc(void *data, size_t size)

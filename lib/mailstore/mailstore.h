@@ -136,10 +136,12 @@ enum cq_rc mailstore_open(struct mailstore *, struct mailstore_account *, uint64
 enum cq_rc mailstore_claim_recent(struct mailstore *, struct mailstore_account *, uint64_t mailbox, uint32_t *from_r,
                                   uint32_t *to_r, struct cq_err *err);
 
-/* A message to store. The octets are `octets` (octet_count slices, at most MAIL_INLINE_MAX together), or were staged.
- */
+/* A message to store. The octets are `octets` (octet_count slices; mailstore_deliver takes at most MAIL_INLINE_MAX), or
+ * were staged. */
 #define MAIL_INLINE_MAX (512u << 10)
 #define MAIL_STAGE_PIECE_MAX (512u << 10)
+#define MAIL_APPEND_BYTES_MAX (256u << 20) /* of all messages of one mailstore_append that are not staged before */
+#define MAIL_APPEND_STAGES_MAX 512         /* of them: that do not fit the entry */
 struct mail_stage {
     uint8_t id[16];
     uint64_t size; /* octets staged so far */
@@ -164,7 +166,9 @@ enum cq_rc mailstore_stage(struct mailstore *, struct mailstore_account *, struc
 struct mail_appended {
     uint32_t uidvalidity, first_uid, count;
 };
-/* All messages or none. CQ_E_OVER_QUOTA, CQ_E_TOO_BIG, CQ_E_LIMIT (keywords). */
+/* All messages or none, however many and large: what does not fit one log entry is staged before it. Of messages whose
+ * summaries together do not fit, the longest ones are stored without: readers make them again. CQ_E_OVER_QUOTA,
+ * CQ_E_TOO_BIG (a message, or all of them: see the limits above), CQ_E_LIMIT (keywords, over 5,000 messages). */
 enum cq_rc mailstore_append(struct mailstore *, struct mailstore_account *, uint64_t mailbox,
                             const struct mail_new_message *messages, size_t count, struct mail_appended *appended_r,
                             struct cq_err *err);

@@ -1,4 +1,4 @@
-/* Messages: stage, append, deliver, store flags, copy and move, expunge, fetch, changes, bodies. */
+/* Messages: stage, deliver, store flags, copy and move, expunge, fetch, changes, bodies. */
 #include "mailstore/mailstore_private.h"
 
 #include "base/cq_assert.h"
@@ -19,7 +19,7 @@ static struct cq_hash128 hash_of(const struct cq_slice *parts, size_t count)
     return hash;
 }
 
-static size_t total_length(const struct cq_slice *parts, size_t count)
+size_t mailstore_length(const struct cq_slice *parts, size_t count)
 {
     size_t total = 0;
     for (size_t i = 0; i < count; i++)
@@ -36,7 +36,7 @@ void mailstore_stage_init(struct mail_stage *stage, const uint8_t random[static 
 enum cq_rc mailstore_stage(struct mailstore *store, struct mailstore_account *account, struct mail_stage *stage,
                            const struct cq_slice *raw, size_t raw_count, struct cq_err *err)
 {
-    size_t length = total_length(raw, raw_count);
+    size_t length = mailstore_length(raw, raw_count);
     CQ_ASSERT(length > 0 && length <= MAIL_STAGE_PIECE_MAX);
     struct cq_pool *pool = cq_pool_new(512);
     struct cq_hash128 hash = hash_of(raw, raw_count);
@@ -60,8 +60,8 @@ enum cq_rc mailstore_stage(struct mailstore *store, struct mailstore_account *ac
     return rc;
 }
 
-static void new_message_to_wire(struct cq_pool *pool, const struct mail_new_message *message,
-                                Chasqui__Mail__NewMessage *wire)
+void mailstore_message_to_wire(struct cq_pool *pool, const struct mail_new_message *message,
+                               Chasqui__Mail__NewMessage *wire)
 {
     chasqui__mail__new_message__init(wire);
     wire->flags = message->flags;
@@ -75,16 +75,15 @@ static void new_message_to_wire(struct cq_pool *pool, const struct mail_new_mess
         return;
     }
     struct cq_hash128 hash = hash_of(message->octets, message->octet_count);
-    size_t length = total_length(message->octets, message->octet_count);
+    size_t length = mailstore_length(message->octets, message->octet_count);
     CQ_ASSERT(length <= MAIL_INLINE_MAX);
     wire->size = (uint32_t)length;
     wire->body_hash_low = hash.low;
     wire->body_hash_high = hash.high;
 }
 
-/* The inline bodies of all messages, in order. */
-static struct cq_slice *inline_slices(struct cq_pool *pool, const struct mail_new_message *messages, size_t count,
-                                      size_t *n_r)
+struct cq_slice *mailstore_inline_slices(struct cq_pool *pool, const struct mail_new_message *messages, size_t count,
+                                         size_t *n_r)
 {
     size_t n = 0;
     for (size_t i = 0; i < count; i++)
@@ -95,35 +94,6 @@ static struct cq_slice *inline_slices(struct cq_pool *pool, const struct mail_ne
         for (size_t k = 0; !messages[i].stage && k < messages[i].octet_count; k++)
             slices[(*n_r)++] = messages[i].octets[k];
     return slices;
-}
-
-enum cq_rc mailstore_append(struct mailstore *store, struct mailstore_account *account, uint64_t mailbox,
-                            const struct mail_new_message *messages, size_t count, struct mail_appended *appended_r,
-                            struct cq_err *err)
-{
-    struct cq_pool *pool = cq_pool_new(2048);
-    Chasqui__Mail__Append message = CHASQUI__MAIL__APPEND__INIT;
-    message.mailbox = mailbox;
-    message.n_messages = count;
-    message.messages = cq_pool_alloc(pool, count * sizeof *message.messages);
-    for (size_t i = 0; i < count; i++) {
-        message.messages[i] = cq_pool_alloc(pool, sizeof *message.messages[i]);
-        new_message_to_wire(pool, &messages[i], message.messages[i]);
-    }
-    struct mailstore_request request = {
-        .method = CHASQUI__MAIL__METHOD__APPEND,
-        .message = &message.base,
-        .reply_type = &chasqui__mail__append_reply__descriptor,
-    };
-    request.raw = inline_slices(pool, messages, count, &request.raw_count);
-    ProtobufCMessage *base;
-    enum cq_rc rc = mailstore_roundtrip(store, account, &request, pool, &base, NULL, err);
-    if (rc == CQ_OK) {
-        const Chasqui__Mail__AppendReply *reply = (const Chasqui__Mail__AppendReply *)base;
-        *appended_r = (struct mail_appended){reply->uidvalidity, reply->first_uid, reply->count};
-    }
-    cq_pool_free(&pool);
-    return rc;
 }
 
 static void event_to_wire(struct cq_pool *pool, const struct mail_delivery *delivery,
@@ -152,7 +122,7 @@ enum cq_rc mailstore_deliver(struct mailstore *store, struct mailstore_account *
     Chasqui__Mail__NewMessage wire;
     Chasqui__Mail__DeliveryEvent event;
     Chasqui__Mail__Deliver deliver = CHASQUI__MAIL__DELIVER__INIT;
-    new_message_to_wire(pool, message, &wire);
+    mailstore_message_to_wire(pool, message, &wire);
     event_to_wire(pool, delivery, &event);
     deliver.message = &wire;
     deliver.use = (Chasqui__Mail__SpecialUse)delivery->use;
@@ -164,7 +134,7 @@ enum cq_rc mailstore_deliver(struct mailstore *store, struct mailstore_account *
         .message = &deliver.base,
         .reply_type = &chasqui__mail__deliver_reply__descriptor,
     };
-    request.raw = inline_slices(pool, message, 1, &request.raw_count);
+    request.raw = mailstore_inline_slices(pool, message, 1, &request.raw_count);
     ProtobufCMessage *base;
     enum cq_rc rc = mailstore_roundtrip(store, account, &request, pool, &base, NULL, err);
     if (rc == CQ_OK)

@@ -38,6 +38,16 @@ Chasqui__Mail__UidSet *mailstore_uidset_to_wire(struct cq_pool *pool, const stru
 enum cq_rc mailstore_uidset_from_wire(struct cq_pool *pool, const Chasqui__Mail__UidSet *wire, struct uidset *set_r,
                                       struct cq_err *err);
 
+/* What an APPEND or DELIVER says of a message. Octets that are not staged are hashed, at most MAIL_INLINE_MAX. */
+void mailstore_message_to_wire(struct cq_pool *pool, const struct mail_new_message *message,
+                               Chasqui__Mail__NewMessage *wire);
+/* The octets of all messages that are not staged, in order: what follows the command. */
+struct cq_slice *mailstore_inline_slices(struct cq_pool *pool, const struct mail_new_message *messages, size_t count,
+                                         size_t *n_r);
+size_t mailstore_length(const struct cq_slice *parts, size_t count);
+/* 16 bytes that nobody else makes. */
+void mailstore_unique_id(struct mailstore *store, uint8_t id_r[static 16]);
+
 void mailstore_mailbox_from_wire(struct cq_pool *pool, const Chasqui__Mail__Mailbox *wire,
                                  struct mail_mailbox *mailbox_r);
 

@@ -198,6 +198,9 @@ static enum cq_rc take_staged(struct apply *a, const Chasqui__Mail__NewMessage *
     if (stage.size != message->size)
         return CQ_FAIL(a->v.err, CQ_E_INVALID, "message of %u bytes, staged are %llu", message->size,
                        (unsigned long long)stage.size);
+    a->pieces_taken += stage.pieces;
+    if (a->pieces_taken > STATE_STAGE_PIECES_MAX)
+        return CQ_FAIL(a->v.err, CQ_E_LIMIT, "staged bodies of %zu pieces in one command", a->pieces_taken);
     rc = collect_pieces(a, id, stage.pieces, &pieces);
     if (rc != CQ_OK)
         return rc;

@@ -60,6 +60,7 @@ struct apply {
     uint64_t told;   /* whose watchers hear of it, and which modseq */
     uint64_t told_modseq;
     bool account_dirty;  /* the account record must be written */
+    size_t pieces_taken; /* of stages, by this command */
     size_t chunks_taken; /* chunks of the entry that are in a manifest or a stage now */
     uint32_t events;     /* written so far: the next one's sub-index */
     uint64_t *changed;   /* mailboxes for the notice */

@@ -17,9 +17,10 @@
     X(STATE_NAME_DEPTH_MAX, 32, "levels", "Depth of a mailbox name", "CQ_E_INVALID")                                   \
     X(STATE_SUMMARY_MAX, 512u << 10, "bytes", "Summary of a message", "CQ_E_TOO_BIG")                                  \
     X(STATE_BODY_MAX, 256u << 20, "bytes", "Octets of a message", "CQ_E_TOO_BIG")                                      \
-    X(STATE_STAGES_MAX, 16, "stages", "Bodies of an account that are being staged at a time", "CQ_E_OVERLOADED")       \
+    X(STATE_STAGES_MAX, 1024, "stages", "Bodies of an account that are being staged at a time", "CQ_E_OVERLOADED")     \
     X(STATE_STAGE_BYTES_MAX, 512u << 20, "bytes", "Staged octets of an account", "CQ_E_OVERLOADED")                    \
-    X(STATE_STAGE_PIECES_MAX, 4096, "pieces", "Pieces of one staged body", "CQ_E_LIMIT")                               \
+    X(STATE_STAGE_PIECES_MAX, 4096, "pieces", "Pieces of one staged body, and of all that one command takes",         \
+      "CQ_E_LIMIT")                                                                                                    \
     X(STATE_DELIVERY_KEYS_MAX, 10000, "keys", "Delivery keys that an account keeps", "CQ_E_LIMIT")                     \
     X(STATE_CHARGES_MAX, 100000, "charges", "Submissions of an account in 24 hours", "CQ_E_RATE")                      \
     X(STATE_CLIENTS_MAX, 4096, "clients", "Front-end workers whose requests an account remembers", "CQ_E_OVERLOADED")  \

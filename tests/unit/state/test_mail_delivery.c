@@ -1,6 +1,8 @@
 /* DELIVER, delivery keys, stages, sending charges, events, RECLAIM. */
 #include "unit/state/mail_helpers.h"
 
+#include "base/cq_endian.h"
+
 #include "proto/outbox.pb-c.h"
 #include "state/state_limits.h"
 
@@ -190,11 +192,15 @@ static void abandoned_stages_disappear_an_hour_after_their_last_piece(void **sta
     assert_int_equal(append_staged(s, 'a', 6), CQ_E_NOT_FOUND);
 }
 
-static void an_account_has_at_most_16_stages(void **state)
+static void an_account_has_at_most_1024_stages(void **state)
 {
     struct shard *s = *state;
-    for (int i = 0; i < STATE_STAGES_MAX; i++)
-        assert_int_equal(stage(s, (char)('a' + i), 0, "x"), CQ_OK);
+    assert_int_equal(stage(s, 'a', 0, "x"), CQ_OK);
+    for (int i = 1; i < STATE_STAGES_MAX; i++) {
+        struct shard_call more = stage_call('b', 0, "x");
+        cq_put_be32(((const Chasqui__Mail__Stage *)more.message)->stage.data, (uint32_t)i);
+        assert_int_equal(shard_run(s, &more).rc, CQ_OK);
+    }
     /* Too much for now: the same request may come again and act then. */
     struct shard_call call = stage_call('Z', 0, "x");
     call.client = 9;
@@ -206,6 +212,31 @@ static void an_account_has_at_most_16_stages(void **state)
     call.client = 9;
     call.sequence = 1;
     assert_int_equal(shard_run(s, &call).rc, CQ_OK);
+}
+
+static void a_command_takes_at_most_4096_pieces_of_stages(void **state)
+{
+    struct shard *s = *state;
+    for (uint32_t over = 0; over < 2; over++) {
+        Chasqui__Mail__Append append = W(APPEND);
+        Chasqui__Mail__NewMessage wires[2], *list[2] = {&wires[0], &wires[1]};
+        uint8_t ids[2][16];
+        for (uint32_t m = 0; m < 2; m++) {
+            char id = (char)('a' + 2 * over + m);
+            uint32_t pieces = STATE_STAGE_PIECES_MAX / 2 + over * m;
+            for (uint32_t i = 0; i < pieces; i++)
+                assert_int_equal(stage(s, id, i, "x"), CQ_OK);
+            chasqui__mail__new_message__init(&wires[m]);
+            memset(ids[m], id, 16);
+            wires[m].stage = (ProtobufCBinaryData){16, ids[m]};
+            wires[m].size = pieces;
+        }
+        append.mailbox = INBOX;
+        append.messages = list;
+        append.n_messages = 2;
+        assert_int_equal(h_run(s, M(APPEND), &append).rc, over ? CQ_E_LIMIT : CQ_OK);
+        assert_int_equal(h_open(s, INBOX)->mailbox->messages, 2);
+    }
 }
 
 static void staging_stops_early_at_the_quota(void **state)
@@ -499,7 +530,8 @@ int main(void)
         H_TEST(an_account_keeps_at_most_10000_delivery_keys),
         H_TEST(pieces_come_in_order_without_gaps_and_may_come_again),
         H_TEST(abandoned_stages_disappear_an_hour_after_their_last_piece),
-        H_TEST(an_account_has_at_most_16_stages),
+        H_TEST(an_account_has_at_most_1024_stages),
+        H_TEST(a_command_takes_at_most_4096_pieces_of_stages),
         cmocka_unit_test(staging_stops_early_at_the_quota),
         cmocka_unit_test(sending_counts_are_exact_in_every_24_hours),
         cmocka_unit_test(recipients_count_and_a_refusal_charges_nothing),

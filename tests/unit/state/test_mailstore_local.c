@@ -211,6 +211,166 @@ static void a_copy_of_more_than_one_entry_takes_is_one_call(void **state)
     assert_int_equal(append_text(f, inbox, "new").first_uid, 12001);
 }
 
+/* ---- APPEND of more than one entry takes ---- */
+
+/* Octets that differ everywhere: what is read back tells where it came from. */
+static uint8_t octets[2u << 20];
+
+static void fill_octets(void)
+{
+    for (size_t i = 0; i < sizeof octets; i++)
+        octets[i] = (uint8_t)(i * 2654435761u >> 24);
+}
+
+static enum cq_rc append_many(struct fixture *f, uint64_t mailbox, const struct mail_new_message *messages,
+                              size_t count)
+{
+    struct mail_appended appended = {0};
+    uint32_t first = 0;
+    struct mail_open open;
+    assert_int_equal(mailstore_open(f->store, &f->account, mailbox, f->pool, &open, &f->err), CQ_OK);
+    first = open.mailbox.uidnext;
+    enum cq_rc rc = mailstore_append(f->store, &f->account, mailbox, messages, count, &appended, &f->err);
+    assert_int_equal(appended.first_uid, rc == CQ_OK ? first : 0);
+    assert_int_equal(appended.count, rc == CQ_OK ? count : 0);
+    assert_int_equal(mailstore_open(f->store, &f->account, mailbox, f->pool, &open, &f->err), CQ_OK);
+    assert_int_equal(open.mailbox.uidnext, rc == CQ_OK ? first + count : first);
+    return rc;
+}
+
+static void expect_octets(struct fixture *f, uint64_t email, struct cq_slice want)
+{
+    struct cq_slice got;
+    for (uint64_t at = 0; at < want.len; at += got.len) {
+        assert_int_equal(mailstore_read_body(f->store, &f->account, email, at, 1u << 20, f->pool, &got, &f->err),
+                         CQ_OK);
+        assert_true(got.len > 0 && got.len <= want.len - at);
+        assert_memory_equal(got.data, want.data + at, got.len);
+    }
+}
+
+static void an_append_of_more_than_an_entry_takes_is_stored_whole(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t inbox = mailbox_named(f, "INBOX");
+    fill_octets();
+    /* Sizes, how many of each, commands. */
+    static const struct {
+        size_t size, count, commands;
+    } cases[] = {
+        {512u << 10, 2, 1},       /* all that an entry takes */
+        {(512u << 10) - 1, 3, 2}, /* the largest one goes ahead */
+        {(512u << 10) + 1, 1, 3}, /* one that no entry takes: two pieces */
+        {300000, 60, 58},         {700000, 3, 7}, {1000, 1048, 1}, {1000, 1049, 2}, {0, 5, 1},
+    };
+    uint64_t email = 1;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct mail_new_message *messages = cq_pool_calloc(f->pool, cases[i].count, sizeof *messages);
+        struct cq_slice *parts = cq_pool_calloc(f->pool, 2 * cases[i].count, sizeof *parts);
+        for (size_t m = 0; m < cases[i].count; m++) { /* in two slices, cut anywhere */
+            size_t cut = cases[i].size ? m * 7919 % cases[i].size : 0;
+            parts[2 * m] = cq_slice_of(octets + m, cut);
+            parts[2 * m + 1] = cq_slice_of(octets + m + cut, cases[i].size - cut);
+            messages[m] = (struct mail_new_message){.octets = parts + 2 * m, .octet_count = 2};
+        }
+        uint64_t commands = mailstore_local_commands(f->local);
+        assert_int_equal(append_many(f, inbox, messages, cases[i].count), CQ_OK);
+        assert_int_equal(mailstore_local_commands(f->local) - commands, cases[i].commands);
+        for (size_t m = 0; m < cases[i].count; m++)
+            expect_octets(f, email++, cq_slice_of(octets + m, cases[i].size));
+    }
+}
+
+/* Fails one call of the shard: the transport that it stands before goes on with the others. */
+struct failing {
+    struct mailstore_transport base;
+    struct mailstore_transport *real;
+    int calls_left;
+    enum cq_rc rc;
+};
+
+static enum cq_rc failing_call(struct mailstore_transport *transport, const struct mailstore_call *call,
+                               struct cq_pool *pool, struct mailstore_answer *answer_r, struct cq_err *err)
+{
+    struct failing *f = (struct failing *)transport;
+    if (call->command && f->calls_left-- == 0)
+        return CQ_FAIL(err, f->rc, "as the test wants");
+    return f->real->call(f->real, call, pool, answer_r, err);
+}
+
+static void an_append_that_fails_anywhere_stores_no_message(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t inbox = mailbox_named(f, "INBOX");
+    struct cq_slice body = cq_slice_of(octets, 500000);
+    struct mail_new_message messages[5];
+    for (size_t m = 0; m < 5; m++)
+        messages[m] = (struct mail_new_message){.octets = &body, .octet_count = 1};
+    struct failing failing = {.base.call = failing_call, .real = mailstore_local_transport(f->local)};
+    struct mailstore *whole = f->store;
+    f->store = mailstore_new(&failing.base, (const uint8_t *)"another client..", 60000);
+    for (int call = 0; call < 4; call++) {
+        failing.calls_left = call;
+        failing.rc = CQ_E_UNKNOWN_OUTCOME;
+        /* Before the last command it is known that nothing was stored. */
+        assert_int_equal(append_many(f, inbox, messages, 5), call < 3 ? CQ_E_UNAVAILABLE : CQ_E_UNKNOWN_OUTCOME);
+    }
+    mailstore_free(&f->store);
+    f->store = whole;
+    struct mail_limits limits = {.directory_version = 2, .quota_bytes = 2400000};
+    assert_int_equal(mailstore_set_limits(f->store, &f->account, &limits, &f->err), CQ_OK);
+    assert_int_equal(append_many(f, inbox, messages, 5), CQ_E_OVER_QUOTA);
+    assert_int_equal(append_many(f, inbox, messages, 4), CQ_OK);
+    /* What was staged for nothing goes. */
+    mailstore_local_set_time(f->local, mailstore_local_time(f->local) + UINT64_C(3601000000));
+    assert_int_equal(append_text(f, inbox, "x").count, 1);
+    mailstore_local_reclaim(f->local);
+}
+
+static void an_append_of_too_much_is_refused_before_anything_is_sent(void **state)
+{
+    struct fixture *f = *state;
+    struct cq_slice body = cq_slice_of(octets, 300000);
+    static struct mail_new_message messages[MAIL_APPEND_STAGES_MAX + 4];
+    struct mail_appended appended;
+    uint64_t commands = mailstore_local_commands(f->local);
+    for (size_t m = 0; m < sizeof messages / sizeof messages[0]; m++)
+        messages[m] = (struct mail_new_message){.octets = &body, .octet_count = 1};
+    assert_int_equal(
+        mailstore_append(f->store, &f->account, 1, messages, MAIL_APPEND_STAGES_MAX + 4, &appended, &f->err),
+        CQ_E_TOO_BIG); /* 3 fit the entry */
+    body.len = sizeof octets;
+    assert_int_equal(mailstore_append(f->store, &f->account, 1, messages, MAIL_APPEND_BYTES_MAX / sizeof octets + 1,
+                                      &appended, &f->err),
+                     CQ_E_TOO_BIG);
+    assert_int_equal(mailstore_local_commands(f->local), commands);
+}
+
+static void of_summaries_that_do_not_fit_the_longest_are_left_out(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t inbox = mailbox_named(f, "INBOX");
+    static const size_t lengths[] = {1000, 512u << 10, 400000, 2000, 500000, 0};
+    struct mail_new_message messages[6];
+    struct uid_range all = {1, 6};
+    struct mail_records records;
+    struct fetch_record record;
+    for (size_t m = 0; m < 6; m++)
+        messages[m] = (struct mail_new_message){.summary = cq_slice_of(octets + m, lengths[m])};
+    assert_int_equal(append_many(f, inbox, messages, 6), CQ_OK);
+    for (uint32_t uid = 1; uid <= 6; uid++) {
+        all = (struct uid_range){uid, uid};
+        assert_int_equal(
+            mailstore_fetch(f->store, &f->account, inbox, &(struct uidset){&all, 1}, true, f->pool, &records, &f->err),
+            CQ_OK);
+        assert_int_equal(fetch_record_next(&records.records, &record), CQ_OK);
+        if (uid == 2) /* the longest: without it the others fit */
+            assert_int_equal(record.summary.len, 0);
+        else
+            assert_true(cq_slice_eq(record.summary, messages[uid - 1].summary));
+    }
+}
+
 static void changed(void *arg, struct cq_slice notice)
 {
     assert_true(notice.len > 0);
@@ -238,6 +398,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(changes_tell_what_is_new_what_changed_and_what_vanished, setup, teardown),
         cmocka_unit_test_setup_teardown(a_staged_body_is_stored_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(a_copy_of_more_than_one_entry_takes_is_one_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_append_of_more_than_an_entry_takes_is_stored_whole, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_append_that_fails_anywhere_stores_no_message, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_append_of_too_much_is_refused_before_anything_is_sent, setup, teardown),
+        cmocka_unit_test_setup_teardown(of_summaries_that_do_not_fit_the_longest_are_left_out, setup, teardown),
         cmocka_unit_test_setup_teardown(a_watch_hears_of_every_change_of_its_account, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -267,7 +267,7 @@ static enum auth_reason judge(const struct dir_account *account, const struct di
     if (credential->expires_us && credential->expires_us <= cq_time_wall_us())
         return AUTH_EXPIRED;
     if (account->state != DIR_ACTIVE)
-        return AUTH_ACCOUNT_STATE;
+        return account->state == DIR_CREATING ? AUTH_NOT_READY : AUTH_ACCOUNT_STATE;
     if (!(account->services & (unsigned)service))
         return AUTH_SERVICE_OFF;
     return credential->scopes & (unsigned)service ? AUTH_OK : AUTH_SCOPE;
@@ -283,6 +283,7 @@ static enum cq_rc rc_of_reason(enum auth_reason reason)
         [AUTH_SCOPE] = CQ_E_DENIED,
         [AUTH_SERVICE_OFF] = CQ_E_DENIED,
         [AUTH_ACCOUNT_STATE] = CQ_E_DENIED,
+        [AUTH_NOT_READY] = CQ_E_UNAVAILABLE,
         [AUTH_BACKEND] = CQ_E_UNAVAILABLE,
     };
     return codes[reason];
@@ -322,7 +323,7 @@ enum cq_rc auth_verify(struct auth *auth, const struct auth_login *login, struct
         identity_r->reason = AUTH_WRONG_PASSWORD;
         rc = CQ_E_AUTH;
     }
-    if (rc == CQ_E_AUTH || rc == CQ_E_DENIED)
+    if (rc == CQ_E_AUTH || rc == CQ_E_DENIED || (rc != CQ_OK && identity_r->reason == AUTH_NOT_READY))
         cq_err_set(err, rc, "log-in refused: %s", auth_reason_name(identity_r->reason));
     cq_metric_add(&auth_metrics, AUTH_M_RESULTS, 1, service_label(login->service), identity_r->reason);
     auth_secret_fini(&attempt.secret);

@@ -41,6 +41,7 @@ void auth_free(struct auth **auth);
     X(AUTH_SCOPE, "scope")                                                                                             \
     X(AUTH_SERVICE_OFF, "service_off")                                                                                 \
     X(AUTH_ACCOUNT_STATE, "account_state")                                                                             \
+    X(AUTH_NOT_READY, "not_ready") /* the account is being created */                                                  \
     X(AUTH_BACKEND, "backend")
 
 enum auth_reason {
@@ -68,7 +69,8 @@ struct auth_identity {
 
 /* CQ_OK: log in. CQ_E_AUTH: unknown user, wrong or expired password; one answer for all. CQ_E_DENIED: the password was
  * right, but the account's state, its switch for the service or the credential's scope does not allow it.
- * CQ_E_OVERLOADED, CQ_E_UNAVAILABLE and the like: later. `reason` is always set. Suspends the fiber. */
+ * CQ_E_OVERLOADED, CQ_E_UNAVAILABLE (the right password of an account that is being created, too) and the like: later.
+ * `reason` is always set. Suspends the fiber. */
 enum cq_rc auth_verify(struct auth *auth, const struct auth_login *login, struct cq_pool *pool,
                        struct auth_identity *identity_r, struct cq_err *err);
 

@@ -7,6 +7,7 @@
 #include "base/cq_mem.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <uthash.h>
 
@@ -51,6 +52,7 @@ struct dir_cache {
     uint64_t seen;       /* of the feed, without a gap */
     uint64_t feed_us;    /* when it was last read */
     uint64_t down_us;    /* when the database last gave no answer; 0: the last call was answered */
+    char trouble[DIRECTORY_TROUBLE_SIZE];
 };
 
 enum { M_LOOKUPS };
@@ -253,11 +255,16 @@ static void keep(struct look *look, bool found, uint64_t now_us)
     cache->count[found]++;
 }
 
+static void note_trouble(struct dir_cache *cache, enum cq_rc rc, const struct cq_err *err)
+{
+    cache->down_us = cache->config.now_us();
+    snprintf(cache->trouble, sizeof cache->trouble, "%s", err && err->text[0] ? err->text : cq_rc_text(rc));
+}
+
 static enum cq_rc fall_back(struct look *look, enum cq_rc rc, uint64_t now_us, unsigned *served)
 {
     struct dir_cache *cache = look->cache;
     struct entry *entry = find(cache, &look->key);
-    cache->down_us = now_us;
     *served = SERVED_NOTHING;
     if (!is_known(cache, entry, now_us))
         return rc;
@@ -266,7 +273,7 @@ static enum cq_rc fall_back(struct look *look, enum cq_rc rc, uint64_t now_us, u
 }
 
 /* What the caller gets after the database said `rc`. */
-static enum cq_rc after(struct look *look, enum cq_rc rc)
+static enum cq_rc after(struct look *look, enum cq_rc rc, const struct cq_err *err)
 {
     struct dir_cache *cache = look->cache;
     uint64_t now_us = cache->config.now_us();
@@ -276,6 +283,7 @@ static enum cq_rc after(struct look *look, enum cq_rc rc)
         cache->down_us = 0;
         keep(look, rc == CQ_OK, now_us);
     } else if (cq_rc_retryable(rc) && rc != CQ_E_BEHIND) { /* that one is an answer */
+        note_trouble(cache, rc, err);
         rc = fall_back(look, rc, now_us, &served);
     }
     pthread_mutex_unlock(&cache->lock);
@@ -299,21 +307,21 @@ static enum cq_rc domain_get(struct dir_backend *self, struct cq_slice name, str
                              struct dir_domain *domain_r, struct cq_err *err)
 {
     struct look look = look_up(self, make_key(K_DOMAIN, 0, name), pool, domain_r);
-    return before(&look) ? look.rc : after(&look, ASK(self, domain_get, name, pool, domain_r, err));
+    return before(&look) ? look.rc : after(&look, ASK(self, domain_get, name, pool, domain_r, err), err);
 }
 
 static enum cq_rc address_get(struct dir_backend *self, uint64_t domain_id, struct cq_slice local, struct cq_pool *pool,
                               struct dir_address_row *row_r, struct cq_err *err)
 {
     struct look look = look_up(self, make_key(K_ADDRESS, domain_id, local), pool, row_r);
-    return before(&look) ? look.rc : after(&look, ASK(self, address_get, domain_id, local, pool, row_r, err));
+    return before(&look) ? look.rc : after(&look, ASK(self, address_get, domain_id, local, pool, row_r, err), err);
 }
 
 static enum cq_rc account_get(struct dir_backend *self, uint64_t id, struct cq_pool *pool,
                               struct dir_account *account_r, struct cq_err *err)
 {
     struct look look = look_up(self, make_key(K_ACCOUNT, id, CQ_SLICE_NONE), pool, account_r);
-    return before(&look) ? look.rc : after(&look, ASK(self, account_get, id, pool, account_r, err));
+    return before(&look) ? look.rc : after(&look, ASK(self, account_get, id, pool, account_r, err), err);
 }
 
 static enum cq_rc first_account(struct dir_backend *self, uint64_t domain_id, bool admin, uint64_t *account_id_r,
@@ -323,7 +331,7 @@ static enum cq_rc first_account(struct dir_backend *self, uint64_t domain_id, bo
     struct look look =
         look_up(self, make_key(K_FIRST, domain_id, admin ? CQ_SLICE("admin") : CQ_SLICE_NONE), pool, account_id_r);
     enum cq_rc rc =
-        before(&look) ? look.rc : after(&look, ASK(self, first_account, domain_id, admin, account_id_r, err));
+        before(&look) ? look.rc : after(&look, ASK(self, first_account, domain_id, admin, account_id_r, err), err);
     cq_pool_free(&pool);
     return rc;
 }
@@ -337,7 +345,7 @@ static enum cq_rc credential_list(struct dir_backend *self, uint64_t account_id,
     if (before(&look))
         rc = look.rc;
     else
-        rc = after(&look, ASK(self, credential_list, account_id, pool, &list.rows, &list.count, err));
+        rc = after(&look, ASK(self, credential_list, account_id, pool, &list.rows, &list.count, err), err);
     *rows_r = list.rows;
     *count_r = list.count;
     return rc;
@@ -378,9 +386,13 @@ static enum cq_rc changes(struct dir_backend *self, uint64_t since, size_t max, 
 {
     struct dir_cache *cache = cache_of(self);
     enum cq_rc rc = ASK(self, changes, since, max, pool, rows_r, count_r, head_r, err);
-    if (rc != CQ_OK && rc != CQ_E_STALE)
-        return rc;
     pthread_mutex_lock(&cache->lock);
+    if (rc != CQ_OK && rc != CQ_E_STALE) {
+        note_trouble(cache, rc, err);
+        pthread_mutex_unlock(&cache->lock);
+        return rc;
+    }
+    cache->down_us = 0;
     if (rc == CQ_E_STALE || since > cache->seen || *head_r < cache->seen) /* the reader has jumped: we heard not all */
         forget_all(cache);
     for (size_t i = 0; rc == CQ_OK && i < *count_r; i++)
@@ -513,6 +525,16 @@ static enum cq_rc schema(struct dir_backend *self, enum directory_schema_action 
     return INNER(self)->ops->schema ? written(self, ASK(self, schema, action, schema_r, err)) : CQ_OK;
 }
 
+static bool trouble(struct dir_backend *self, char text_r[static DIRECTORY_TROUBLE_SIZE])
+{
+    struct dir_cache *cache = cache_of(self);
+    pthread_mutex_lock(&cache->lock);
+    bool down = cache->down_us != 0;
+    snprintf(text_r, DIRECTORY_TROUBLE_SIZE, "%s", down ? cache->trouble : "");
+    pthread_mutex_unlock(&cache->lock);
+    return down;
+}
+
 /* ---- Life ---- */
 
 static void cache_close(struct dir_backend *self)
@@ -529,6 +551,7 @@ static void cache_close(struct dir_backend *self)
 static const struct dir_backend_ops cache_ops = {
     .name = "cache",
     .close = cache_close,
+    .trouble = trouble,
     .schema = schema,
     .domain_get = domain_get,
     .domain_list = domain_list,

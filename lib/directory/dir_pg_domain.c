@@ -21,6 +21,8 @@ static enum cq_rc domain_get(struct dir_backend *self, struct cq_slice name, str
     enum cq_rc rc = pg_ask(self, PG_DOMAIN_GET, &params, &result, err);
     if (rc == CQ_OK && PQntuples(result) == 0)
         rc = CQ_E_NOT_FOUND;
+    if (rc == CQ_OK && pg_null(result, 0, 0))
+        rc = CQ_FAIL(err, CQ_E_BEHIND, "the domain has no id yet");
     if (rc == CQ_OK)
         read_domain(result, 0, pool, domain_r);
     PQclear(result);

@@ -135,9 +135,15 @@ static void note_trouble(struct directory *directory, const char *text)
 
 void directory_trouble(struct directory *directory, char text_r[static DIRECTORY_TROUBLE_SIZE])
 {
+    struct dir_backend *backend = directory->backend;
+    text_r[0] = '\0';
+    if (backend->ops->trouble) {
+        backend->ops->trouble(backend, text_r);
+        return;
+    }
     pthread_mutex_lock(&directory->lock);
-    bool healthy = directory_healthy(directory);
-    snprintf(text_r, DIRECTORY_TROUBLE_SIZE, "%s", healthy ? "" : directory->trouble);
+    if (!atomic_load_explicit(&directory->healthy, memory_order_relaxed))
+        snprintf(text_r, DIRECTORY_TROUBLE_SIZE, "%s", directory->trouble);
     pthread_mutex_unlock(&directory->lock);
 }
 
@@ -232,6 +238,10 @@ void directory_close(struct directory **directory)
 
 bool directory_healthy(const struct directory *directory)
 {
+    char text[DIRECTORY_TROUBLE_SIZE];
+    struct dir_backend *backend = directory->backend;
+    if (backend->ops->trouble)
+        return !backend->ops->trouble(backend, text);
     return atomic_load_explicit(&directory->healthy, memory_order_relaxed);
 }
 

@@ -37,6 +37,8 @@ struct dir_account_query {
 struct dir_backend_ops {
     const char *name;
     void (*close)(struct dir_backend *self);
+    /* Did the last call that reached the database fail? Its text. NULL: every call reaches it. Any thread. */
+    bool (*trouble)(struct dir_backend *self, char text_r[static DIRECTORY_TROUBLE_SIZE]);
     /* NULL: opening brings the schema up to date. */
     enum cq_rc (*schema)(struct dir_backend *self, enum directory_schema_action action,
                          struct directory_schema *schema_r, struct cq_err *err);

@@ -414,6 +414,21 @@ static void a_right_password_of_an_account_that_may_not_is_denied(void **state)
     assert_rc(auth_session_check(auth, alice, credential, DIR_POP, &err), CQ_E_DENIED);
 }
 
+static void an_account_that_is_being_created_is_told_to_come_later(void **state)
+{
+    (void)state;
+    struct dir_account account;
+    struct cq_slice hash;
+    assert_rc(auth_hash_password(auth, S("correct horse"), pool, &hash, &err), CQ_OK);
+    const struct dir_account_new new = {
+        .address = S("new@a.test"), .services = DIR_ALL_SERVICES, .password_hash = hash};
+    assert_rc(directory_account_create(dir, &new, pool, &account, &err), CQ_OK);
+    expect(DIR_IMAP, "new@a.test", "correct horse", CQ_E_UNAVAILABLE, AUTH_NOT_READY, 1);
+    expect(DIR_IMAP, "new@a.test", "wrong", CQ_E_AUTH, AUTH_WRONG_PASSWORD, 1);
+    assert_rc(directory_account_activate(dir, account.id, &err), CQ_OK);
+    expect(DIR_IMAP, "new@a.test", "correct horse", CQ_OK, AUTH_OK, 0);
+}
+
 static void a_hash_with_old_parameters_is_made_anew(void **state)
 {
     (void)state;
@@ -570,6 +585,7 @@ int main(void)
         TEST(a_password_that_looks_like_an_app_password_works),
         TEST(its_use_is_noted),
         TEST(a_right_password_of_an_account_that_may_not_is_denied),
+        TEST(an_account_that_is_being_created_is_told_to_come_later),
         TEST(a_hash_with_old_parameters_is_made_anew),
         TEST(a_stored_text_that_is_no_hash_is_our_trouble_not_the_users),
         TEST(hashes_of_other_servers_are_verified_and_made_ours),

@@ -313,11 +313,15 @@ static void a_database_that_is_away_is_not_asked_for_the_known_again_and_again(v
 {
     (void)state;
     assert_int_equal(address("x"), CQ_OK);
+    char text[DIRECTORY_TROUBLE_SIZE];
+    assert_false(cache->ops->trouble(cache, text));
     db.down = CQ_E_TIMEOUT;
     db.asked = 0;
     for (int i = 0; i < 100; i++)
         assert_int_equal(address("x"), CQ_OK);
     assert_int_equal(db.asked, 1);
+    assert_true(cache->ops->trouble(cache, text)); /* though everybody got an answer */
+    assert_string_equal(text, cq_rc_text(CQ_E_TIMEOUT));
     now_us += DIR_CACHE_RETRY_US;
     address("x");
     assert_int_equal(db.asked, 2);
@@ -326,6 +330,7 @@ static void a_database_that_is_away_is_not_asked_for_the_known_again_and_again(v
     address("x");
     address("x");
     assert_int_equal(db.asked, 4); /* back */
+    assert_false(cache->ops->trouble(cache, text));
 }
 
 static void what_is_not_ready_yet_is_no_outage(void **state)

@@ -18,6 +18,7 @@ chasqui_pkg(protobuf-c libprotobuf-c)
 chasqui_pkg(xxhash libxxhash)
 chasqui_pkg(idn2 libidn2)
 chasqui_pkg(hiredis hiredis)
+chasqui_pkg(rdkafka rdkafka)
 chasqui_pkg(cmocka cmocka)
 chasqui_pkg(rocksdb "rocksdb>=7.0")
 

@@ -300,7 +300,10 @@ static enum cq_rc open_admin(struct frontend *f, struct cq_err *err)
     enum cq_rc rc = admin_http_start(f->admin_http, err);
     if (rc != CQ_OK || !f->config->frontend.admin_listen[0])
         return rc;
+    f->admin_pool = io_pool_new("admin", 1, 64);
     f->admin = (struct admin_service){
+        .kafka = &f->config->events.kafka,
+        .pool = f->admin_pool,
         .worker = &f->control->front,
         .workers = f->every,
         .node = f->config->frontend.node,
@@ -445,6 +448,7 @@ void frontend_free(struct frontend **frontend)
     event_ring_free(&f->events); /* sessions have told that they ended */
     auth_free(&f->auth);
     directory_close(&f->directory);
+    io_pool_free(&f->admin_pool);
     io_pool_free(&f->resolver);
     free(f);
     *frontend = NULL;

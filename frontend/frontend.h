@@ -19,6 +19,7 @@
 struct frontend {
     const struct frontend_config *config;
     struct io_pool *resolver;
+    struct io_pool *admin_pool; /* for commands that wait for others; NULL without the role */
     struct rpc_hello hello;
     struct io_tls *link_client, *link_server;  /* to and from the other parts */
     struct io_tls *tls[LISTEN_PROTOCOL_COUNT]; /* for clients: a session of one service is no good at another */

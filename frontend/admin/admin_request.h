@@ -57,6 +57,7 @@ enum cq_rc admin_account_cells(struct admin_request *request, const struct dir_a
                                const char *cells_r[static ADMIN_ACCOUNT_CELLS]);
 
 admin_handler admin_db_status, admin_db_migrate, admin_db_check;
+admin_handler admin_events_topics;
 admin_handler admin_domain_add, admin_domain_list, admin_domain_set, admin_domain_remove;
 admin_handler admin_account_add, admin_account_list, admin_account_show, admin_account_set, admin_account_password,
     admin_account_remove;

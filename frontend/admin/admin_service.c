@@ -21,6 +21,7 @@ static const struct {
     {"db status", admin_db_status},
     {"db migrate", admin_db_migrate},
     {"db check", admin_db_check},
+    {"events topics", admin_events_topics},
     {"domain add", admin_domain_add},
     {"domain list", admin_domain_list},
     {"domain set", admin_domain_set},

@@ -21,6 +21,7 @@ void event_config_parts(struct event_config *config, struct cq_config_part parts
 {
     parts_r[0] = (struct cq_config_part)CQ_CONFIG_PART("events", rows, config);
     parts_r[1] = event_file_config_part(&config->file);
+    parts_r[2] = event_kafka_config_part(&config->kafka);
 }
 
 static enum cq_rc read_key(const char *path, struct event_source *source, struct cq_err *err)
@@ -55,5 +56,10 @@ enum cq_rc event_config_source(const struct event_config *config, struct event_s
 enum cq_rc event_config_sink(const struct event_config *config, struct event_sink **sink_r, struct cq_err *err)
 {
     *sink_r = NULL;
+    if (config->kafka.servers.count && config->file.path[0])
+        return CQ_FAIL(err, CQ_E_CONFIG,
+                       "events.file.path and events.kafka.servers are both set: events go to one of them");
+    if (config->kafka.servers.count)
+        return event_kafka_open(&config->kafka, sink_r, err);
     return config->file.path[0] ? event_file_open(&config->file, sink_r, err) : CQ_OK;
 }

@@ -7,6 +7,7 @@
 #include "base/cq_endian.h"
 #include "base/cq_hash.h"
 #include "base/cq_hex.h"
+#include "base/cq_time.h"
 #include "events/event_json.h"
 #include "proto/edge.pb-c.h"
 #include "proto/outbox.pb-c.h"
@@ -91,6 +92,13 @@ static const char *type_of(const struct envelope *e, struct cq_pool *pool)
     return cq_pool_printf(pool, "%s.%s.unknown.%d.v1", e->source->type_prefix, stream_of(e), e->type);
 }
 
+static struct cq_slice time_text(uint64_t us, struct cq_pool *pool)
+{
+    char text[CQ_RFC3339_SIZE];
+    cq_time_rfc3339(us, text);
+    return cq_pool_slice(pool, cq_slice_cstr(text));
+}
+
 /* Everything before the data's own fields. */
 static void begin(struct cq_buf *out, const struct envelope *e, struct cq_pool *pool, struct event_record *record_r)
 {
@@ -99,6 +107,10 @@ static void begin(struct cq_buf *out, const struct envelope *e, struct cq_pool *
         .type = cq_slice_cstr(type_of(e, pool)),
         .key = cq_slice_cstr(e->key),
         .id = cq_slice_cstr(e->id),
+        .source = cq_slice_cstr(e->origin),
+        .time = time_text(e->time_us, pool),
+        .dataschema = cq_slice_cstr(cq_pool_printf(pool, "chasqui:%s.v1", stream_of(e))),
+        .sequence = cq_slice_cstr(e->sequence),
     };
     cq_buf_byte(out, '{');
     event_json_text(out, "specversion", "1.0");
@@ -108,10 +120,11 @@ static void begin(struct cq_buf *out, const struct envelope *e, struct cq_pool *
     event_json_time(out, "time", e->time_us);
     event_json_text(out, "subject", e->key);
     event_json_text(out, "datacontenttype", "application/json");
-    event_json_text(out, "dataschema", cq_pool_printf(pool, "chasqui:%s.v1", stream_of(e)));
+    event_json_text(out, "dataschema", (const char *)record_r->dataschema.data);
     event_json_text(out, "partitionkey", e->key);
     event_json_text(out, "sequence", e->sequence);
     event_json_name(out, "data");
+    record_r->data.len = out->len; /* where it begins; end() makes it a slice */
     cq_buf_byte(out, '{');
     event_json_text(out, "event_id", e->id);
     event_json_time(out, "event_time", e->time_us);
@@ -127,6 +140,7 @@ static enum cq_rc end(struct cq_buf *out, const struct envelope *e, struct cq_po
 {
     cq_buf_cstr(out, "}}");
     record->json = cq_pool_slice(pool, cq_buf_slice(out));
+    record->data = cq_slice_sub(record->json, record->data.len, record->json.len - record->data.len - 1);
     bool ok = cq_buf_ok(out);
     cq_buf_fini(out);
     return ok ? CQ_OK : CQ_FAIL(err, CQ_E_TOO_BIG, "%s: an event over %u bytes", e->origin, EVENT_MAX);

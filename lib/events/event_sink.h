@@ -1,5 +1,5 @@
-/* Where events go: a file (event_file.h), Kafka later; event_config.h opens what the settings say. One thread uses a
- * sink: the outbox relay's, or that of a front-end's ring (event_ring.h).
+/* Where events go: a file (event_file.h) or Kafka (event_kafka.h); event_config.h opens what the settings say. One
+ * thread uses a sink: the outbox relay's, or that of a front-end's ring (event_ring.h).
  *
  * At least once: an event is acknowledged when the sink has it safely; whoever publishes keeps it until then and
  * publishes it again, under the same id, when no acknowledgement comes. */
@@ -15,8 +15,13 @@ struct event_record {
     struct cq_slice type;   /* "chasqui.mail.delivery.delivery.local.v1" */
     struct cq_slice key;    /* events with the same key keep their order */
     struct cq_slice id;     /* the CloudEvents id: the same at each repetition */
-    struct cq_slice json;   /* a CloudEvents JSON object (structured mode), without a line end */
-    uint64_t ticket;        /* the publisher's, given back in the acknowledgement */
+    struct cq_slice source; /* these three: CloudEvents attributes */
+    struct cq_slice time;
+    struct cq_slice dataschema;
+    struct cq_slice sequence; /* extension: place in the source, as text that sorts */
+    struct cq_slice json;     /* a CloudEvents JSON object (structured mode), without a line end */
+    struct cq_slice data;     /* the data alone, a JSON object: a part of `json` */
+    uint64_t ticket;          /* the publisher's, given back in the acknowledgement */
 };
 
 struct event_sink {

@@ -82,7 +82,7 @@ GETTER(charge, struct charge_record)
 GETTER(piece, struct chunk_ref)
 GETTER(number, uint64_t)
 
-static void records_are_written_as_their_document_says(void **state)
+static void the_group_record_is_as_documented(void **state)
 {
     (void)state;
     group_record_put(&(struct group_record){.time = 1,
@@ -100,7 +100,11 @@ static void records_are_written_as_their_document_says(void **state)
           "0400000000000000"
           "0600",
           get_group, false);
+}
 
+static void the_account_record_is_as_documented(void **state)
+{
+    (void)state;
     account_record_put(&(struct account_record){.state = ACCOUNT_ACTIVE,
                                                 .quota_state = 2,
                                                 .copying = 1,
@@ -167,7 +171,11 @@ static void records_are_written_as_their_document_says(void **state)
           "0300"
           "614062",
           get_account, false);
+}
 
+static void the_mailbox_record_is_as_documented(void **state)
+{
+    (void)state;
     mailbox_record_put(&(struct mailbox_record){.use = 6,
                                                 .uidvalidity = 2,
                                                 .uidnext = 3,
@@ -196,7 +204,11 @@ static void records_are_written_as_their_document_says(void **state)
           "0500"
           "494e424f58",
           get_mailbox, false);
+}
 
+static void the_message_record_is_as_documented(void **state)
+{
+    (void)state;
     message_record_put(&(struct message_record){.flags = 9,
                                                 .size = 2,
                                                 .modseq = 3,
@@ -216,16 +228,9 @@ static void records_are_written_as_their_document_says(void **state)
           "0700000000000000"
           "81",
           get_message, true);
+}
 
-    struct cq_buf rows;
-    cq_buf_init(&rows, 1024);
-    struct chunk_ref chunk = {{1, 2, 3, 4}, 5, {6, 7}};
-    chunk_ref_put(&chunk, &rows);
-    body_record_put(
-        &(struct body_record){
-            .references = 1, .size = 5, .hash_low = 3, .hash_high = 4, .chunk_count = 1, .chunks = cq_buf_slice(&rows)},
-        fresh());
-    cq_buf_fini(&rows);
+static const struct chunk_ref chunk = {{1, 2, 3, 4}, 5, {6, 7}};
 #define ROW                                                                                                            \
     "0000000000000001"                                                                                                 \
     "0000000000000002"                                                                                                 \
@@ -234,6 +239,18 @@ static void records_are_written_as_their_document_says(void **state)
     "05000000"                                                                                                         \
     "0600000000000000"                                                                                                 \
     "0700000000000000"
+
+static void the_body_record_is_as_documented(void **state)
+{
+    (void)state;
+    struct cq_buf rows;
+    cq_buf_init(&rows, 1024);
+    chunk_ref_put(&chunk, &rows);
+    body_record_put(
+        &(struct body_record){
+            .references = 1, .size = 5, .hash_low = 3, .hash_high = 4, .chunk_count = 1, .chunks = cq_buf_slice(&rows)},
+        fresh());
+    cq_buf_fini(&rows);
     check("01"
           "01000000"
           "05000000"
@@ -241,9 +258,18 @@ static void records_are_written_as_their_document_says(void **state)
           "0400000000000000"
           "01000000" ROW,
           get_body, false);
+}
+
+static void the_piece_record_is_as_documented(void **state)
+{
+    (void)state;
     piece_record_put(&chunk, fresh());
     check("01" ROW, get_piece, false);
+}
 
+static void the_copy_record_is_as_documented(void **state)
+{
+    (void)state;
     copy_record_put(&(struct copy_record){.move = 1,
                                           .time = 1,
                                           .sequence = 2,
@@ -271,12 +297,22 @@ static void records_are_written_as_their_document_says(void **state)
           "0a000000"
           "30313233343536373839616263646566",
           get_copy, false);
+}
+
+static void the_stage_record_is_as_documented(void **state)
+{
+    (void)state;
     stage_record_put(&(struct stage_record){1, 2, 3}, fresh());
     check("01"
           "0100000000000000"
           "0200000000000000"
           "03000000",
           get_stage, false);
+}
+
+static void the_client_record_is_as_documented(void **state)
+{
+    (void)state;
     client_record_put(&(struct client_record){1, 2, 3, 4}, fresh());
     check("01"
           "0100000000000000"
@@ -284,17 +320,32 @@ static void records_are_written_as_their_document_says(void **state)
           "0300000000000000"
           "04000000",
           get_client, false);
+}
+
+static void the_result_record_is_as_documented(void **state)
+{
+    (void)state;
     result_record_put(&(struct result_record){1, 19, CQ_SLICE("body")}, fresh());
     check("01"
           "0100000000000000"
           "1300"
           "626f6479",
           get_result, true);
+}
+
+static void the_charge_record_is_as_documented(void **state)
+{
+    (void)state;
     charge_record_put(&(struct charge_record){1, 2}, fresh());
     check("01"
           "0100000000000000"
           "02000000",
           get_charge, false);
+}
+
+static void the_number_record_is_as_documented(void **state)
+{
+    (void)state;
     number_record_put(UINT64_C(0x0102030405060708), fresh());
     check("01"
           "0807060504030201",
@@ -383,7 +434,18 @@ static void keys_are_written_as_their_document_says(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(records_are_written_as_their_document_says, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_group_record_is_as_documented, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_account_record_is_as_documented, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_mailbox_record_is_as_documented, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_message_record_is_as_documented, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_body_record_is_as_documented, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_piece_record_is_as_documented, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_copy_record_is_as_documented, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_stage_record_is_as_documented, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_client_record_is_as_documented, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_result_record_is_as_documented, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_charge_record_is_as_documented, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_number_record_is_as_documented, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_are_written_as_their_document_says, setup, teardown),
         cmocka_unit_test_setup_teardown(keys_are_written_as_their_document_says, setup, teardown),
     };

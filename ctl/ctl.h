@@ -67,6 +67,9 @@ struct ctl_request {
 
 /* The words after the global options. CQ_E_INVALID: err says what to write instead. */
 enum cq_rc ctl_parse(struct ctl *ctl, int count, char **words, struct ctl_request *request_r, struct cq_err *err);
+/* --config and --output are understood after the command too: takes them out of the words and tells how many are left.
+ * Nothing behind "--" is an option. */
+int ctl_take_options(int count, char **words, const char **config, const char **output);
 /* Value of a field; an empty slice and false when it was not given. */
 bool ctl_field(const struct ctl_request *request, const char *name, struct cq_slice *value_r);
 

@@ -205,3 +205,36 @@ enum cq_rc ctl_parse(struct ctl *ctl, int count, char **words, struct ctl_reques
     }
     return complete(ctl, request_r, err);
 }
+
+/* "-o json", "--output json" and "--output=json" at words[*at]: the option's value; NULL: it is no such option. */
+static const char *option_value(int count, char **words, int *at, const char *letter, const char *name)
+{
+    char *word = words[*at];
+    size_t len = strlen(name);
+    if (strncmp(word, name, len) == 0 && word[len] == '=')
+        return word + len + 1;
+    if ((strcmp(word, letter) == 0 || strcmp(word, name) == 0) && *at + 1 < count)
+        return words[++*at];
+    return NULL;
+}
+
+int ctl_take_options(int count, char **words, const char **config, const char **output)
+{
+    int kept = 0, at = 0;
+    for (; at < count && strcmp(words[at], "--") != 0; at++) {
+        char *word = words[at];
+        const char *value = option_value(count, words, &at, "-c", "--config");
+        if (value) {
+            *config = value;
+            continue;
+        }
+        value = option_value(count, words, &at, "-o", "--output");
+        if (value)
+            *output = value;
+        else
+            words[kept++] = word;
+    }
+    while (at < count)
+        words[kept++] = words[at++];
+    return kept;
+}

@@ -140,34 +140,6 @@ static enum ctl_exit print_docs(const char *what, const struct help_of *help)
     return CTL_DONE;
 }
 
-/* --output and --config are understood after the command too: takes them out of its words. */
-static void take_options(struct options *options, struct cq_rest *rest)
-{
-    static const char *const names[][2] = {{"-o", "--output"}, {"-c", "--config"}};
-    const char **values[] = {&options->output, &options->config};
-    int kept = 0;
-    for (int i = 0; i < rest->count; i++) {
-        char *word = rest->items[i];
-        const char **value = NULL;
-        size_t len = strcspn(word, "=");
-        if (strcmp(word, "--") == 0) {
-            while (i < rest->count)
-                rest->items[kept++] = rest->items[i++];
-            break;
-        }
-        for (size_t n = 0; n < 2; n++)
-            if (strcmp(word, names[n][0]) == 0 || (len == strlen(names[n][1]) && strncmp(word, names[n][1], len) == 0))
-                value = values[n];
-        if (value && word[len] == '=')
-            *value = word + len + 1;
-        else if (value && i + 1 < rest->count)
-            *value = rest->items[++i];
-        else
-            rest->items[kept++] = word;
-    }
-    rest->count = kept;
-}
-
 static enum ctl_exit usage(const struct cq_err *err)
 {
     fprintf(stderr, "chasquictl: %s\n", err->text);
@@ -226,7 +198,7 @@ int main(int argc, char **argv)
     const struct help_of help = {args};
     if (options.print_docs)
         return (int)print_docs(options.print_docs, &help);
-    take_options(&options, &rest);
+    rest.count = ctl_take_options(rest.count, rest.items, &options.config, &options.output);
     if (options.help || rest.count == 0) {
         show(write_help, &help);
         return options.help ? CTL_DONE : CTL_USAGE;

@@ -115,7 +115,12 @@ class Chasqui(Server):
             self.cluster.quickstart(timeout=180)
             self._look()
         else:
-            self.cluster = Cluster(load.BUILD)
+            self.cluster = Cluster.__new__(Cluster)
+            try:
+                self.cluster.__init__(load.BUILD)
+            except BaseException:
+                self.cluster.stop()  # what of it did start
+                raise
             self._look()
             self.write_accounts(os.path.join(self.cluster.dir, "bench-accounts"))
             with concurrent.futures.ThreadPoolExecutor(4) as pool:

@@ -47,8 +47,12 @@ def run(server, scenario, timeout=900, on_event=None, **options):
             said = json.loads(line)
             if said["event"] == "begin":
                 before = server.cpu()
+                if server.profile:
+                    server.profile.begin(server)
             elif said["event"] == "end":
                 after = server.cpu()
+                if server.profile:
+                    server.profile.end()
             elif said["event"] == "result":
                 result = said
             if on_event:

@@ -52,6 +52,7 @@ class Server:
     host = "localhost"
     multiappend = False
     ca = None
+    profile = None  # flame.Profile: what is sampled while something is measured
 
     def __init__(self):
         self.endpoints, self.roots, self.names, self.running = {}, [], {}, False

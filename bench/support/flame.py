@@ -45,15 +45,15 @@ class Profile:
     def total(self):
         return sum(self.stacks.values())
 
-    def top(self, count=25):
-        """(function, share of the samples in which it is anywhere on the stack, share in which it runs itself)"""
+    def top(self, count=20):
+        """Two lists of (function, share of the samples): in which it runs itself, and in which it is on the stack."""
         anywhere, itself = collections.Counter(), collections.Counter()
         for stack, n in self.stacks.items():
             itself[stack[-1]] += n
             for frame in set(stack):
                 anywhere[frame] += n
         total = self.total() or 1
-        return [(f, n / total, itself[f] / total) for f, n in anywhere.most_common(count)]
+        return [[(f, n / total) for f, n in c.most_common(count)] for c in (itself, anywhere)]
 
     def svg(self, title):
         root = {"name": "all", "n": 0, "below": {}}

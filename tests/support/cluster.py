@@ -15,6 +15,18 @@ import urllib.request
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+def has_gone(pid):
+    """Every thread of it: while one still ends, the process holds its locks, although its first thread is a zombie."""
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/stat") as stat:
+                if stat.read().rsplit(")", 1)[1].split()[0] not in "ZX":
+                    return False
+        return True
+    except (FileNotFoundError, ProcessLookupError):
+        return not os.path.exists(f"/proc/{pid}")
+
+
 class Cluster:
     def __init__(self, build_dir):
         self.build_dir = os.path.abspath(build_dir)
@@ -47,8 +59,8 @@ class Cluster:
     def kill(self, name):
         """kill -9, and wait until the process is gone."""
         pid = self.signal(name, signal.SIGKILL)
-        for _ in range(500):
-            if not os.path.exists(f"/proc/{pid}") or open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] == "Z":
+        for _ in range(2000):
+            if has_gone(pid):
                 return
             time.sleep(0.01)
         raise RuntimeError(f"{name} survived kill -9")

@@ -13,6 +13,7 @@
 struct view {
     const struct topology *topology;
     Chasqui__System__NodeGroups **groups; /* by node index; NULL: did not answer */
+    uint32_t shard;                       /* that is asked for */
 };
 
 static struct cq_slice pack(struct ctl *ctl, const ProtobufCMessage *message)
@@ -252,6 +253,31 @@ static void shard_replicas(struct ctl *ctl, const struct view *view, struct ctl_
         }
 }
 
+static const Chasqui__System__ReplicaState *replica_on(const struct view *view, size_t node)
+{
+    for (size_t i = 0; view->groups[node] && i < view->groups[node]->n_replicas; i++)
+        if (view->groups[node]->replicas[i]->group == view->shard)
+            return view->groups[node]->replicas[i];
+    return NULL;
+}
+
+/* The replicas of the map, also those whose node does not answer. */
+static void shard_show(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
+{
+    const struct topology *t = view->topology;
+    const struct topology_shard *shard = topology_shard(t, view->shard);
+    for (size_t i = 0; shard && i < shard->replica_count; i++) {
+        const struct topology_node *node = &t->nodes[shard->replicas[i].node];
+        const Chasqui__System__ReplicaState *r = replica_on(view, shard->replicas[i].node);
+        const char *role = r ? r->role : view->groups[shard->replicas[i].node] ? "missing" : "unreachable";
+        ADD_ROW(ctl, rows, uuid_text(ctl, node->uuid), node->address, number(ctl, shard->replicas[i].id),
+                cq_pool_cstr(ctl->pool, cq_slice_cstr(role)), number(ctl, r ? r->term : 0),
+                number(ctl, r ? r->first_index : 0), number(ctl, r ? r->applied_index : 0),
+                number(ctl, r ? r->generation : 0), cq_pool_cstr(ctl->pool, cq_slice_cstr(r ? r->reseed : "")),
+                number(ctl, r ? r->reseed_bytes : 0), number(ctl, r ? r->reseed_chunks : 0));
+    }
+}
+
 static uint32_t number_field(const struct ctl_request *request, const char *name)
 {
     struct cq_slice text;
@@ -297,16 +323,14 @@ static const struct {
     const char *command;
     void (*show)(struct ctl *ctl, const struct view *view, struct ctl_rows *rows);
 } views[] = {
-    {"cluster status", cluster_status},
-    {"node list", node_list},
-    {"shard list", shard_list},
-    {"shard replicas", shard_replicas},
+    {"cluster status", cluster_status}, {"node list", node_list},           {"shard list", shard_list},
+    {"shard show", shard_show},         {"shard replicas", shard_replicas},
 };
 
 enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request)
 {
     struct ctl_rows rows = {0};
-    struct view view = {0};
+    struct view view = {.shard = number_field(request, "shard")};
     struct cq_buf out;
     enum ctl_exit status;
     if (strcmp(request->command->name, "cluster init") == 0)

@@ -11,6 +11,7 @@
 #include "base/cq_hash.h"
 #include "base/cq_hex.h"
 #include "base/cq_rand.h"
+#include "node/replica_record.h"
 
 #define FORMAT_VERSION 1
 #define FILE_MAX 4096 /* bytes of one of the small files */
@@ -246,6 +247,23 @@ static enum cq_rc open_store(struct data_dir *dir, const struct store_rocksdb_co
     return store_rocksdb_open(path, true, config, &dir->store, err);
 }
 
+/* A node that has an identity and no count of starts has been begun again, or its first start was cut short. Whether it
+ * has ever held a replica nobody here can say, so none that it is said to hold is made. */
+static enum cq_rc note_loss(struct data_dir *dir, struct cq_err *err)
+{
+    uint64_t made;
+    if (dir->boot > 0 || dir->created)
+        return CQ_OK;
+    enum cq_rc rc = replica_floor_read(dir->store, &made, err);
+    if (rc != CQ_OK || made)
+        return rc;
+    struct store_batch *batch = store_batch_new(dir->store);
+    replica_floor_put(batch, REPLICA_FLOOR_UNKNOWN);
+    rc = store_write(dir->store, batch, true, err);
+    store_batch_free(&batch);
+    return rc;
+}
+
 static enum cq_rc take_lock(struct data_dir *dir, struct cq_err *err)
 {
     char path[PATH_SIZE];
@@ -269,6 +287,8 @@ static enum cq_rc open_steps(struct data_dir *dir, const struct store_rocksdb_co
         rc = read_boot(dir, err);
     if (rc == CQ_OK)
         rc = open_store(dir, config, err);
+    if (rc == CQ_OK)
+        rc = note_loss(dir, err);
     if (rc == CQ_OK)
         rc = write_boot(dir, err);
     return rc;

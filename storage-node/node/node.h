@@ -57,6 +57,7 @@ struct node {
     struct node_peer peers_up[NODE_PEERS_MAX]; /* under lock */
     size_t peers_up_count;
     _Atomic bool stopping;
+    _Atomic uint64_t made;            /* no replica with an id up to this is made here (again); replica_record.h */
     _Atomic bool opening[GROUPS_MAX]; /* who sets it makes the group's replica */
 };
 
@@ -82,6 +83,9 @@ struct node_group_spec {
 struct Chasqui__System__Node;
 struct Chasqui__System__Labels;
 enum cq_rc node_group_open(struct node *node, const struct node_group_spec *spec, struct cq_err *err);
+
+/* The first topology after the store was lost: none of the replicas that it names is ever made here. On a fiber. */
+void node_lost_replicas(struct node *node, const struct topology *topology);
 
 /* Since when (monotonic us) the node is connected; 0: it is not. Any thread. */
 uint64_t node_peer_since(struct node *node, const uint8_t uuid[static 16]);

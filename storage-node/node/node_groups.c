@@ -39,8 +39,8 @@ static void set_hints(struct group *group, const struct machine *machine)
     atomic_store(&group->failed, false);
 }
 
-/* *machine_r is NULL for a state that does not read, or that was found damaged before the restart: that replica does not
- * take part, in nothing, until it has been copied again. */
+/* *machine_r is NULL for a state that does not read, or that was found damaged before the restart: that replica does
+ * not take part, in nothing, until it has been copied again. */
 static enum cq_rc open_trusted(struct node *node, const struct replica_record *record, struct machine **machine_r,
                                struct cq_err *err)
 {
@@ -150,6 +150,7 @@ enum cq_rc node_group_reload(struct node *node, struct group *group, const struc
 
 struct bootstrap {
     struct writer_item base;
+    struct node *node;
     const struct node_group_spec *spec;
     struct fiber_wait wait;
 };
@@ -160,10 +161,14 @@ static enum cq_rc put_first_records(const struct node_group_spec *spec, struct s
     return raft_boot_write(batch, spec->record.group, spec->record.replica, spec->members, spec->member_count, err);
 }
 
+/* On the writer's thread, so one after the other. */
 static void bootstrap_encode(struct writer_item *item, struct store_batch *batch)
 {
-    /* It has been tried on a batch of its own: it cannot fail. */
-    put_first_records(cq_containerof(item, struct bootstrap, base)->spec, batch, NULL);
+    struct bootstrap *b = cq_containerof(item, struct bootstrap, base);
+    if (b->spec->record.replica > atomic_load(&b->node->made))
+        atomic_store(&b->node->made, b->spec->record.replica);
+    replica_floor_put(batch, atomic_load(&b->node->made));
+    put_first_records(b->spec, batch, NULL); /* tried on a batch of its own: it cannot fail */
 }
 
 static void bootstrap_durable(struct writer_item *item)
@@ -180,7 +185,7 @@ static enum cq_rc write_first_records(struct node *node, const struct node_group
     store_batch_free(&trial);
     if (rc != CQ_OK)
         return rc;
-    struct bootstrap b = {.base = {.ops = &bootstrap_ops, .sync = true}, .spec = spec};
+    struct bootstrap b = {.base = {.ops = &bootstrap_ops, .sync = true}, .node = node, .spec = spec};
     fiber_wait_begin(&b.wait);
     writer_add(node->writer, &b.base);
     fiber_wait(&b.wait);
@@ -212,6 +217,12 @@ enum cq_rc node_group_open(struct node *node, const struct node_group_spec *spec
     uint32_t id = spec->record.group;
     if (id >= GROUPS_MAX)
         return CQ_FAIL(err, CQ_E_LIMIT, "group %u; the largest number is %u", id, GROUPS_MAX - 1);
+    if (!groups_find(&node->groups, id) && spec->record.replica <= atomic_load(&node->made))
+        return CQ_FAIL(
+            err, CQ_E_CONFLICT,
+            "group %u: replica %llu was made here before and is gone, with what it voted and acknowledged; it "
+            "is not made again",
+            id, (unsigned long long)spec->record.replica);
     if (groups_find(&node->groups, id) || !claim(node, id))
         return CQ_FAIL(err, CQ_E_EXISTS, "group %u is open already", id);
     struct added added = {.rc = CQ_OK};
@@ -239,7 +250,11 @@ enum cq_rc node_groups_load(struct node *node, struct cq_err *err)
 {
     struct replica_record *records = cq_calloc(GROUPS_MAX, sizeof *records);
     size_t count = 0;
+    uint64_t made = 0;
     enum cq_rc rc = replica_records_read(node->dir.store, records, GROUPS_MAX, &count, err);
+    if (rc == CQ_OK)
+        rc = replica_floor_read(node->dir.store, &made, err);
+    atomic_store(&node->made, made);
     for (size_t i = 0; i < count && rc == CQ_OK; i++) {
         atomic_store(&node->opening[records[i].group], true);
         rc = node_group_load(node, &records[i], NULL, NULL, err);
@@ -248,4 +263,41 @@ enum cq_rc node_groups_load(struct node *node, struct cq_err *err)
     if (rc == CQ_OK)
         cq_log(CQ_INFO, "groups.opened", CQ_F_U64("groups", count));
     return rc;
+}
+
+/* ---- A node that has lost its store ---- */
+
+struct floor_write {
+    struct writer_item base;
+    uint64_t id;
+    struct fiber_wait wait;
+};
+
+static void floor_encode(struct writer_item *item, struct store_batch *batch)
+{
+    replica_floor_put(batch, cq_containerof(item, struct floor_write, base)->id);
+}
+
+static void floor_durable(struct writer_item *item)
+{
+    fiber_wait_signal(&cq_containerof(item, struct floor_write, base)->wait);
+}
+
+void node_lost_replicas(struct node *node, const struct topology *t)
+{
+    static const struct writer_item_ops ops = {.encode = floor_encode, .durable = floor_durable};
+    struct floor_write w = {.base = {.ops = &ops, .sync = true}};
+    if (atomic_load(&node->made) != REPLICA_FLOOR_UNKNOWN)
+        return;
+    for (size_t i = 0; i < t->shard_count; i++)
+        for (size_t j = 0; j < t->shards[i].replica_count; j++)
+            if (t->shards[i].replicas[j].id > w.id)
+                w.id = t->shards[i].replicas[j].id;
+    fiber_wait_begin(&w.wait);
+    writer_add(node->writer, &w.base);
+    fiber_wait(&w.wait);
+    atomic_store(&node->made, w.id);
+    cq_log(
+        CQ_ERROR, "node.replicas_lost", CQ_F_U64("up_to", w.id),
+        CQ_F_STR("action", "this node's store was made anew; its former replicas stay away until they are replaced"));
 }

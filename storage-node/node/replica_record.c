@@ -73,3 +73,59 @@ enum cq_rc replica_records_read(struct store *store, struct replica_record *reco
         CQ_FAIL(err, rc, "the group records cannot be read");
     return rc;
 }
+
+/* ---- The floor of ids ---- */
+
+#define FLOOR_SIZE 20 /* version u32, id u64, checksum u64 */
+static const uint8_t floor_key = 'i';
+
+void replica_floor_put(struct store_batch *batch, uint64_t id)
+{
+    uint8_t value[FLOOR_SIZE];
+    cq_put_be32(value, RECORD_VERSION);
+    cq_put_be64(value + 4, id);
+    cq_put_be64(value + 12, cq_xxh3_64(cq_slice_of(value, 12)));
+    store_batch_put(batch, STORE_LOCAL, cq_slice_of(&floor_key, 1), cq_slice_of(value, sizeof value));
+}
+
+static enum cq_rc parse_floor(struct cq_slice value, uint64_t *id_r, struct cq_err *err)
+{
+    if (value.len >= 4 && cq_get_be32(value.data) > RECORD_VERSION)
+        return CQ_FAIL(err, CQ_E_VERSION, "the record of made replicas has format %u", cq_get_be32(value.data));
+    if (value.len != FLOOR_SIZE || cq_get_be64(value.data + 12) != cq_xxh3_64(cq_slice_of(value.data, 12)))
+        return CQ_FAIL(err, CQ_E_CORRUPT, "the record of made replicas is damaged");
+    *id_r = cq_get_be64(value.data + 4);
+    return CQ_OK;
+}
+
+/* Data directories from before there was a record. */
+static enum cq_rc largest_here(struct store *store, uint64_t *id_r, struct cq_err *err)
+{
+    static const uint8_t from = KEY_KIND, to = KEY_KIND + 1;
+    struct store_iter *iter = store_iter_new(store, NULL, STORE_LOCAL, cq_slice_of(&from, 1), cq_slice_of(&to, 1));
+    enum cq_rc rc;
+    *id_r = 0;
+    while ((rc = store_iter_next(iter)) == CQ_OK) {
+        struct replica_record record;
+        rc = parse(store_iter_key(iter), store_iter_value(iter), &record, err);
+        if (rc != CQ_OK)
+            break;
+        if (record.replica > *id_r)
+            *id_r = record.replica;
+    }
+    store_iter_free(&iter);
+    return rc == CQ_E_EOF ? CQ_OK : rc;
+}
+
+enum cq_rc replica_floor_read(struct store *store, uint64_t *id_r, struct cq_err *err)
+{
+    struct cq_buf value;
+    cq_buf_init(&value, FLOOR_SIZE + 1);
+    enum cq_rc rc = store_get(store, NULL, STORE_LOCAL, cq_slice_of(&floor_key, 1), &value, err);
+    if (rc == CQ_OK)
+        rc = parse_floor(cq_buf_slice(&value), id_r, err);
+    else if (rc == CQ_E_NOT_FOUND)
+        rc = largest_here(store, id_r, err);
+    cq_buf_fini(&value);
+    return rc == CQ_E_LIMIT ? CQ_E_CORRUPT : rc;
+}

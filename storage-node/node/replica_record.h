@@ -21,6 +21,14 @@ static inline uint64_t group_first_incarnation(uint32_t group)
 
 void replica_record_put(struct store_batch *batch, const struct replica_record *record);
 
+/* The largest replica id that was ever made here (docs/formats/local.md, kind `i`): one that is not larger and not here
+ * has been lost, with what it voted and acknowledged, and must never be made again. REPLICA_FLOOR_UNKNOWN: this node
+ * has lost its store, so that is so for all replicas that the first topology names. */
+#define REPLICA_FLOOR_UNKNOWN UINT64_MAX
+void replica_floor_put(struct store_batch *batch, uint64_t id);
+/* Without a record: the largest id among the replicas that are here, 0 when there are none. */
+enum cq_rc replica_floor_read(struct store *store, uint64_t *id_r, struct cq_err *err);
+
 /* All of them, in the order of their groups: *count_r <= max. CQ_E_LIMIT, CQ_E_VERSION, CQ_E_CORRUPT, CQ_E_IO. */
 enum cq_rc replica_records_read(struct store *store, struct replica_record *records_r, size_t max, size_t *count_r,
                                 struct cq_err *err);

@@ -218,6 +218,10 @@ static bool open_shard(struct topology_keeper *k, const struct topology *t, cons
     enum cq_rc rc = node_group_open(k->node, &spec, &err);
     if (rc == CQ_OK || rc == CQ_E_EXISTS)
         return true;
+    if (rc == CQ_E_CONFLICT) { /* until the shard map names another one */
+        cq_log_limited(1, CQ_ERROR, "group.replica_lost", CQ_F_U64("group", shard->group), CQ_F_ERR(&err));
+        return true;
+    }
     cq_log(CQ_ERROR, "group.not_created", CQ_F_U64("group", shard->group), CQ_F_ERR(&err));
     return false;
 }
@@ -286,6 +290,7 @@ static void follow(void *arg)
         bool done = true;
         if (t && t->epoch > 0) {
             dial_nodes(k, t);
+            node_lost_replicas(k->node, t);
             done = open_shards(k, t);
             done &= register_node(k, t);
         }

@@ -1,4 +1,5 @@
 #include "node/data_dir.h"
+#include "node/replica_record.h"
 
 #include "unit/cq_cmocka.h"
 
@@ -215,6 +216,26 @@ static void a_newer_releases_directory_is_refused(void **state)
     assert_refused("test", CQ_E_VERSION, "newer release (format 2; this one knows 1)");
 }
 
+/* The operator's way to begin a node again under its old identity: it remembers that it has forgotten. */
+static void a_node_begun_again_knows_that_its_replicas_are_lost(void **state)
+{
+    (void)state;
+    uint64_t made = 0;
+    struct data_dir dir = open_ok("test-1");
+    assert_int_equal(replica_floor_read(dir.store, &made, NULL), CQ_OK);
+    assert_true(made == 0);
+    data_dir_close(&dir);
+    wipe(in_dir("store"));
+    assert_int_equal(unlink(in_dir("boot")), 0);
+    for (int start = 0; start < 2; start++) {
+        dir = open_ok("test-1");
+        assert_false(dir.created);
+        assert_int_equal(replica_floor_read(dir.store, &made, NULL), CQ_OK);
+        assert_true(made == REPLICA_FLOOR_UNKNOWN);
+        data_dir_close(&dir);
+    }
+}
+
 int main(void)
 {
     if (!mkdtemp(base_dir))
@@ -228,6 +249,7 @@ int main(void)
         cmocka_unit_test_setup(a_wrong_cluster_id_or_path_is_refused, fresh),
         cmocka_unit_test_setup(a_folder_with_other_things_is_not_taken, fresh),
         cmocka_unit_test_setup(a_lost_store_is_never_made_anew, fresh),
+        cmocka_unit_test_setup(a_node_begun_again_knows_that_its_replicas_are_lost, fresh),
         cmocka_unit_test_setup(a_lost_identity_is_never_made_anew, fresh),
         cmocka_unit_test_setup(a_first_start_that_was_cut_short_is_finished, fresh),
         cmocka_unit_test_setup(damaged_files_are_refused, fresh),

@@ -87,11 +87,47 @@ static void every_changed_bit_is_noticed(void **state)
     store_close(&store);
 }
 
+static void put_floor(struct store *store, uint64_t id)
+{
+    struct store_batch *batch = store_batch_new(store);
+    replica_floor_put(batch, id);
+    assert_int_equal(store_write(store, batch, true, NULL), CQ_OK);
+    store_batch_free(&batch);
+}
+
+static void the_floor_is_what_was_written_or_the_largest_replica_here(void **state)
+{
+    (void)state;
+    struct store *store = store_mem_new();
+    uint64_t id = 7;
+    assert_int_equal(replica_floor_read(store, &id, NULL), CQ_OK);
+    assert_true(id == 0);
+    put(store, 1, 31);
+    put(store, 2, 12);
+    assert_int_equal(replica_floor_read(store, &id, NULL), CQ_OK);
+    assert_true(id == 31);
+    put_floor(store, 44);
+    assert_int_equal(replica_floor_read(store, &id, NULL), CQ_OK);
+    assert_true(id == 44);
+    put_floor(store, REPLICA_FLOOR_UNKNOWN);
+    assert_int_equal(replica_floor_read(store, &id, NULL), CQ_OK);
+    assert_true(id == REPLICA_FLOOR_UNKNOWN);
+    for (size_t at = 0; at < 20; at++) {
+        struct cq_err err;
+        put_floor(store, 5);
+        assert_true(store_mem_corrupt(store, STORE_LOCAL, CQ_SLICE("i"), at));
+        enum cq_rc rc = replica_floor_read(store, &id, &err);
+        assert_true(rc == CQ_E_CORRUPT || (at < 4 && rc == CQ_E_VERSION));
+    }
+    store_close(&store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_come_back_in_the_order_of_groups),
         cmocka_unit_test(every_changed_bit_is_noticed),
+        cmocka_unit_test(the_floor_is_what_was_written_or_the_largest_replica_here),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,1 @@
+chasqui_fuzz_target(reseed_page DEPS cq_reseed)

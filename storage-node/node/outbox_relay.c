@@ -28,6 +28,8 @@ struct cq_metrics outbox_relay_metrics = CQ_METRICS_OF(rows);
 struct pending {
     struct outbox_position position;
     struct cq_slice bytes; /* in the batch's pool */
+    const struct event_row *row;
+    bool given; /* to the sink */
 };
 
 /* What was read from a shard at once. The apply thread fills it, the relay's thread publishes it. */
@@ -102,19 +104,26 @@ static enum cq_rc publish_one(struct outbox_relay *r, struct batch *b, size_t n,
                                       .index = b->events[n].position.index,
                                       .sub_index = b->events[n].position.sub_index};
     struct event_record record;
-    const struct event_row *row = NULL;
-    enum cq_rc rc = event_encode(&r->source, &place, b->events[n].bytes, b->pool, &record, &row, err);
+    enum cq_rc rc = event_encode(&r->source, &place, b->events[n].bytes, b->pool, &record, &b->events[n].row, err);
     if (rc != CQ_OK) {
         cq_log(CQ_ERROR, "event.malformed", CQ_F_ERR(err));
         event_count_dropped(event_row_peek(b->events[n].bytes), EVENT_DROP_MALFORMED);
         return CQ_OK;
     }
     record.ticket = n;
+    b->events[n].given = true;
     rc = event_sink_publish(r->sink, &record, err);
     if (rc == CQ_E_OVERLOADED && (rc = event_sink_poll(r->sink, err)) == CQ_OK)
         rc = event_sink_publish(r->sink, &record, err);
-    event_count_produced(row, rc == CQ_OK ? EVENT_M_ACKNOWLEDGED : EVENT_M_FAILED);
     return rc;
+}
+
+/* Acknowledged is what the sink has said so of: what it only took may fail later, and comes again. */
+static void count_produced(const struct batch *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        if (b->events[i].given)
+            event_count_produced(b->events[i].row, i < b->acknowledged ? EVENT_M_ACKNOWLEDGED : EVENT_M_FAILED);
 }
 
 static void discard(struct batch *b)
@@ -139,6 +148,7 @@ static void publish(void *arg)
         b->rc = event_sink_poll(r->sink, &err);
     if (r->sink && b->rc == CQ_OK)
         b->acknowledged = b->count; /* those that were passed over too */
+    count_produced(b);
     if (b->rc != CQ_OK)
         cq_log_limited(1, CQ_ERROR, "events.not_published", CQ_F_U64("shard", b->shard->group->record.group),
                        CQ_F_ERR(&err));

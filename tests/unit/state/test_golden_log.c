@@ -7,7 +7,7 @@
 static void entries_of_earlier_builds_still_give_the_same_answers_and_digest(void **state)
 {
     (void)state;
-    static const char *const logs[] = {"mail-1.log"};
+    static const char *const logs[] = {"mail-1.log", "mail-2.log"};
     for (size_t i = 0; i < sizeof logs / sizeof logs[0]; i++) {
         char path[1024];
         uint64_t at;

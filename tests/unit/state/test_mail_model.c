@@ -443,6 +443,29 @@ static void do_outbox(struct world *w)
     CHECK(cursor.index == at.index && cursor.sub_index == at.sub_index);
 }
 
+/* Keeps a part of what waits; what goes is counted. */
+static void do_trim(struct world *w)
+{
+    uint64_t events, bytes, events_left, bytes_left;
+    struct machine *machine = shard_machine(w->shard, 0);
+    Chasqui__Mail__OutboxTrim message = CHASQUI__MAIL__OUTBOX_TRIM__INIT;
+    mail_machine_outbox_backlog(machine, &events, &bytes);
+    message.keep_bytes = bytes * roll(w, 11) / 10;
+    struct shard_call call = {.method = M(OUTBOX_TRIM), .message = &message.base};
+    struct machine_outcome got = shard_run(w->shard, &call);
+    CHECK(got.rc == CQ_OK);
+    const Chasqui__Mail__OutboxTrimReply *reply =
+        shard_reply(w->shard, &got, &chasqui__mail__outbox_trim_reply__descriptor);
+    mail_machine_outbox_backlog(machine, &events_left, &bytes_left);
+    uint64_t dropped = 0;
+    for (size_t i = 0; i < reply->n_dropped; i++)
+        dropped += reply->dropped[i];
+    CHECK(events_left <= events - dropped + 4); /* a gap for each stream at most */
+    CHECK(bytes_left <= message.keep_bytes + 4 * 64);
+    CHECK(!reply->more);
+    CHECK(dropped || message.keep_bytes >= bytes || events_left <= 4);
+}
+
 static void do_time(struct world *w)
 {
     static const uint64_t jumps[] = {1, 60, 1800, 86400, 6 * 86400};
@@ -731,9 +754,9 @@ static const struct {
     unsigned weight;
     void (*run)(struct world *w);
 } actions[] = {
-    {6, do_create}, {3, do_delete}, {3, do_rename},     {2, do_subscribe},   {30, do_append}, {10, do_deliver},
-    {30, do_store}, {12, do_copy},  {14, do_expunge},   {3, do_claim},       {2, do_limits},  {3, do_reclaim},
-    {2, do_outbox}, {2, do_time},   {6, take_snapshot}, {12, shake_replica},
+    {6, do_create}, {3, do_delete}, {3, do_rename},   {2, do_subscribe},  {30, do_append},     {10, do_deliver},
+    {30, do_store}, {12, do_copy},  {14, do_expunge}, {3, do_claim},      {2, do_limits},      {3, do_reclaim},
+    {2, do_outbox}, {1, do_trim},   {2, do_time},     {6, take_snapshot}, {12, shake_replica},
 };
 
 static void step(struct world *w)

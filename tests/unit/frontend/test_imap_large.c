@@ -231,6 +231,37 @@ static void a_large_mailbox_is_selected_searched_and_expunged(void **state)
     imap_peer_close(&other);
 }
 
+/* More than one log entry takes: all at once for both sessions, one COPYUID. */
+#define MOVED 12000
+
+static void a_large_copy_move_and_rename_of_inbox_are_one_command_each(void **state)
+{
+    struct imap_fixture *f = *state;
+    struct imap_peer peer, other;
+    fill(f, MOVED);
+    connect_and_log_in(f, &peer);
+    connect_and_log_in(f, &other);
+    check_lines(&peer, "a SELECT INBOX\r\n", "a", " EXISTS", 1);
+    check_lines(&other, "a SELECT INBOX\r\n", "a", " EXISTS", 1);
+    check_lines(&peer, "b COPY 1:* Archive\r\n", "b", " 1:12000 1:12000] ", 1);
+    check_lines(&other, "b NOOP\r\n", "b", "*", 0);
+    check_lines(&peer, "c STATUS Archive (MESSAGES UIDNEXT)\r\n", "c", "(MESSAGES 12000 UIDNEXT 12001)", 1);
+    struct cq_buf out = timed(&peer, "d MOVE 1:* Archive\r\n", "d");
+    assert_int_equal(count_lines(&out, " 1:12000 12001:24000] "), 1);
+    assert_int_equal(count_lines(&out, " EXPUNGE\r"), MOVED);
+    cq_buf_fini(&out);
+    check_lines(&other, "d NOOP\r\n", "d", " EXPUNGE\r", MOVED);
+    check_lines(&other, "e STATUS Archive (MESSAGES UIDNEXT)\r\n", "e", "(MESSAGES 24000 UIDNEXT 24001)", 1);
+    fill(f, MOVED);
+    check_lines(&other, "f NOOP\r\n", "f", "* 12000 EXISTS", 1);
+    check_lines(&peer, "g RENAME INBOX old/mail\r\n", "g", "g OK", 1);
+    check_lines(&other, "h NOOP\r\n", "h", " EXPUNGE\r", MOVED);
+    check_lines(&peer, "i STATUS old/mail (MESSAGES)\r\n", "i", "(MESSAGES 12000)", 1);
+    check_lines(&peer, "j STATUS INBOX (MESSAGES UIDNEXT)\r\n", "j", "(MESSAGES 0 UIDNEXT 24001)", 1);
+    imap_peer_close(&peer);
+    imap_peer_close(&other);
+}
+
 /* ---- Many sessions ---- */
 
 #define IDLERS 100
@@ -270,6 +301,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_big_message_goes_in_and_out_in_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(a_client_that_goes_in_the_middle_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_mailbox_is_selected_searched_and_expunged, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_large_copy_move_and_rename_of_inbox_are_one_command_each, setup, teardown),
         cmocka_unit_test_setup_teardown(an_idle_session_is_small, setup, teardown),
     };
     return cmocka_run_group_tests_name("imap_large", tests, NULL, NULL);

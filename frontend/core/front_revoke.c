@@ -145,9 +145,17 @@ static void look_at_marked(struct front_revoke *revoke)
     revoke->count = left;
 }
 
+static bool has_expired(const struct front_session *session, void *arg)
+{
+    const uint64_t *now_us = arg;
+    return session->expires_us && session->expires_us <= *now_us && !session->ended_us;
+}
+
 static void cut_on_worker(struct front_worker *worker, void *arg)
 {
+    uint64_t now_us = cq_time_wall_us();
     (void)arg;
+    front_sessions_end(worker, has_expired, &now_us, FRONT_END_ACCOUNT);
     front_sessions_cut(worker, FRONT_REVOKE_CUT_US);
 }
 

@@ -1,7 +1,7 @@
 /* Ends live sessions that may not go on: the account was disabled or deleted, the service switched off, the password
- * changed, the app password revoked. A front-end follows the directory's feed of changes and asks auth_session_check
- * for every log-in of an account that changed. Promised: within 30 s on every front-end that reaches the directory; a
- * round every 2 s makes it 5 s as a rule.
+ * changed, the app password revoked or at its end. A front-end follows the directory's feed of changes and asks
+ * auth_session_check for every log-in of an account that changed. Promised: within 30 s on every front-end that reaches
+ * the directory; a round every 2 s makes it 5 s as a rule.
  *
  * What makes it hold: a change whose check could not be answered ("later") is looked at again in the next round; a lost
  * feed means a look at everybody; a log-in looks at the row once more after its session is on the list (front_login.c),

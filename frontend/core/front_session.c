@@ -77,6 +77,7 @@ void front_session_identify(struct front_session *session, const struct auth_ide
     session->account = identity->account.id;
     cq_gauge_add(&front_metrics, FRONT_M_LIVE, 1, session->protocol, state_of(session));
     session->credential = identity->credential_id;
+    session->expires_us = identity->expires_us;
     session->service = service;
     snprintf(session->address, sizeof session->address, "%.*s", CQ_SLICE_ARG(identity->account.address));
 }
@@ -88,7 +89,7 @@ void front_session_forget(struct front_session *session)
         quota_session_end(quota, session->account);
     session->counted = false;
     cq_gauge_add(&front_metrics, FRONT_M_LIVE, -1, session->protocol, state_of(session));
-    session->account = session->credential = 0;
+    session->account = session->credential = session->expires_us = 0;
     cq_gauge_add(&front_metrics, FRONT_M_LIVE, 1, session->protocol, state_of(session));
     session->address[0] = '\0';
 }

@@ -31,6 +31,7 @@ struct front_session {
     uint64_t started_us;          /* wall clock */
     uint64_t began_us;            /* the same moment on the monotonic clock */
     uint64_t account, credential; /* 0 before login */
+    uint64_t expires_us;          /* of the credential, wall clock; 0: never */
     enum dir_service service;     /* what it logged in for */
     bool counted;                 /* among the account's sessions */
     uint64_t ended_us;            /* monotonic: when it was thrown out and has not gone yet; 0: it was not */

@@ -305,6 +305,7 @@ static enum cq_rc attempt_run(struct attempt *a)
     identity->reason = judge(&identity->account, match, a->login->service);
     identity->credential_id = match->id;
     identity->kind = match->kind;
+    identity->expires_us = match->expires_us;
     if (identity->reason == AUTH_OK)
         note_use(a->auth, match);
     return rc_of_reason(identity->reason);

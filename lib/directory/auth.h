@@ -63,6 +63,7 @@ struct auth_identity {
     struct dir_account account; /* in the caller's pool */
     uint64_t credential_id;
     enum dir_credential_kind kind;
+    uint64_t expires_us; /* of the credential; 0: never */
     enum auth_reason reason;
     bool cached;
 };

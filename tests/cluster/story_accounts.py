@@ -1,14 +1,16 @@
-"""Accounts whose creation or deletion a kill -9 cut short, and an account that its shard does not know."""
+"""Accounts whose creation or deletion a kill -9 cut short, an account that its shard does not know, and kicking."""
 
+import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
-import threading
 import time
 import urllib.request
 
 from imap import Imap, Lost, Refused
+from story_sessions import open_imap, open_pop3, open_submission
 
 PROMISED = 10  # seconds until the reconciler has finished an account whose shard answers
 
@@ -151,4 +153,72 @@ def unknown_to_its_shard(cluster, tally, options):
     cluster.ctl("account", "remove", address)
 
 
-STORIES = {"half-done": half_done, "all-front-ends": all_die, "missing": unknown_to_its_shard}
+# -- session list and kick
+
+PROTOCOLS = {"imap": (open_imap, r"\* BYE"), "pop3": (open_pop3, r"-ERR"), "submission": (open_submission, "421 4.7.0")}
+
+
+def sessions_of(cluster, address):
+    return cluster.ctl_json("session", "list", address)
+
+
+def has_ended(wire, farewell):
+    try:
+        lines = wire.rest()
+    except OSError as e:
+        return repr(e)
+    return None if lines and re.match(farewell, lines[-1]) else str(lines)
+
+
+def kicked(cluster, tally, options):
+    """kick: session list shows who is where; session kick ends one session, or an account's everywhere, and no other"""
+    password = "kick-secret"
+    wires = {}
+    for who in ("kick", "stay"):
+        cluster.add_account(f"{who}@example.test", password)
+        for front_end in range(2):
+            for protocol, (opener, _) in PROTOCOLS.items():
+                wire, ok = opener(cluster, front_end, f"{who}@example.test", password)
+                assert ok, f"{who} cannot log in by {protocol} at {front_end}"
+                wires[who, cluster.names("frontend")[front_end], protocol] = wire
+    shown = {(r["account"].split("@")[0], r["frontend"], r["protocol"])
+             for who in ("kick", "STAY") for r in sessions_of(cluster, f"{who}@Example.test")}
+    tally.check("each session is listed with its account, front-end and protocol", shown == set(wires), str(shown))
+
+    one = sessions_of(cluster, "kick@example.test")[0]
+    answer = cluster.ctl_json("session", "kick", one["session"].lower())
+    key = ("kick", one["frontend"], one["protocol"])
+    trouble = has_ended(wires[key], PROTOCOLS[one["protocol"]][1])
+    until(lambda: len(sessions_of(cluster, "kick@example.test")) == 5, 5)
+    left = sessions_of(cluster, "kick@example.test")
+    tally.check("one session is kicked by its id, with its protocol's farewell",
+                trouble is None and sum(row["ended"] for row in answer) == 1 and len(left) == 5
+                and one["session"] not in [row["session"] for row in left], f"{trouble}, {answer}, {len(left)} left")
+
+    answer = cluster.ctl_json("session", "kick", "Kick@EXAMPLE.test")
+    troubles = [t for (who, _, protocol), wire in wires.items() if who == "kick" and (who, _, protocol) != key
+                for t in [has_ended(wire, PROTOCOLS[protocol][1])] if t]
+    tally.check("the others by their account, in any spelling, at all front-ends",
+                not troubles and sum(row["ended"] for row in answer) == 5
+                and until(lambda: not sessions_of(cluster, "kick@example.test"), 5) is not None,
+                f"{troubles}, {answer}")
+    tally.check("nobody else is", len(sessions_of(cluster, "stay@example.test")) == 6, "")
+    again = logs_in(cluster, 0, "kick@example.test", password)
+    tally.check("who was kicked may come back", again)
+    for (who, _, _), wire in wires.items():
+        if who == "stay":
+            wire.close()
+
+    front_ends = cluster.names("frontend")
+    cluster.kill(front_ends[1])
+    command = [os.path.join(cluster.status["bin"], "chasquictl"), "--config", cluster.status["ctl_config"]]
+    done = subprocess.run(command + ["session", "list", "-o", "json"], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=60)
+    tally.check("a front-end that does not answer is named, the others are shown, the exit status tells",
+                done.returncode == 3 and isinstance(json.loads(done.stdout), list) and "127.0.0.1" in done.stderr,
+                f"{done.returncode}: {done.stdout}{done.stderr}")
+    cluster.start(front_ends[1])
+    cluster.wait_ready()
+
+
+STORIES = {"half-done": half_done, "all-front-ends": all_die, "missing": unknown_to_its_shard, "kick": kicked}

@@ -3,6 +3,7 @@
 
 #include "core/front_login.h"
 #include "core/front_session.h"
+#include "base/cq_time.h"
 #include "directory/directory_backend.h"
 #include "unit/cq_cmocka.h"
 #include "unit/frontend/front_bench.h"
@@ -361,6 +362,24 @@ static void who_was_thrown_out_and_stays_is_cut_off(void **state)
     assert_true(slow->closed && !other->closed && !other->ended);
 }
 
+static void an_app_password_that_comes_to_its_end_ends_its_sessions(void **state)
+{
+    (void)state;
+    char app[AUTH_APP_PASSWORD_SIZE];
+    uint64_t hour_us = UINT64_C(3600000000);
+    const struct auth_app_password what = {.scopes = DIR_ALL_SERVICES, .expires_us = cq_time_wall_us() + hour_us};
+    assert_int_equal(auth_app_password_add(bench->worker.auth, bench->ana, &what, app, &app_password, &err), CQ_OK);
+    struct fake *by_app = log_in(0, "ana@example.test", app, DIR_IMAP);
+    struct fake *by_password = log_in(1, "ana@example.test", BENCH_PASSWORD, DIR_IMAP);
+    round_now();
+    assert_true(by_app->front.expires_us == what.expires_us && !by_app->ended);
+    by_app->front.expires_us -= hour_us;
+    round_now();
+    round_now();
+    assert_true(by_app->ended == 1 && by_app->why == FRONT_END_ACCOUNT);
+    assert_true(!by_password->front.expires_us && !by_password->ended);
+}
+
 static bool any(const struct front_session *session, void *arg)
 {
     (void)session, (void)arg;
@@ -389,6 +408,7 @@ int main(void)
         TEST(a_harmless_change_meanwhile_lets_the_log_in_pass),
         TEST(a_lost_feed_means_a_look_at_everybody),
         TEST(who_was_thrown_out_and_stays_is_cut_off),
+        TEST(an_app_password_that_comes_to_its_end_ends_its_sessions),
         TEST(who_drains_has_the_time_that_the_drain_gives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

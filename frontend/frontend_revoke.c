@@ -11,7 +11,7 @@ static void follow(void *arg)
     struct front_revoke *revoke = front_revoke_new(frontend->directory, frontend->auth, &frontend->every);
     do
         front_revoke_round(revoke);
-    while (io_fiber_sleep(ROUND_MS) == CQ_OK); /* to the end of a drain: sessions live on meanwhile */
+    while (front_revoke_wait(revoke, ROUND_MS) == CQ_OK); /* to the end of a drain: sessions live on meanwhile */
     front_revoke_free(&revoke);
 }
 

@@ -185,3 +185,8 @@ void front_revoke_free(struct front_revoke **revoke)
     free(*revoke);
     *revoke = NULL;
 }
+
+enum cq_rc front_revoke_wait(struct front_revoke *revoke, uint64_t most_ms)
+{
+    return directory_watch_wait(&revoke->watch, most_ms);
+}

@@ -26,4 +26,8 @@ void front_revoke_free(struct front_revoke **revoke);
 /* One look at the feed and at what it names; the first one only notes where the feed ends. On a fiber. */
 void front_revoke_round(struct front_revoke *revoke);
 
+/* Until the next round is due: at most so long, sooner when the directory hints at a change. CQ_OK or CQ_E_CANCELLED.
+ */
+enum cq_rc front_revoke_wait(struct front_revoke *revoke, uint64_t most_ms);
+
 #endif

@@ -5,6 +5,7 @@
 #include "base/cq_list.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
+#include "io/io_fiber.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ struct entry {
     struct cq_pool *pool;
     const void *value; /* NULL: there is no such row */
     uint64_t read_us;
-    uint64_t names, flush; /* what they were in the cache; another value: it may have changed since */
+    uint64_t names, flush; /* what they were in the cache; another value: asked again, unless nobody answers */
 };
 
 struct dir_cache {
@@ -237,7 +238,7 @@ static void keep(struct look *look, bool found, uint64_t now_us)
     struct entry *entry = find(cache, &look->key);
     if (entry)
         drop(cache, entry);
-    if (look->key.len == 0)
+    if (look->key.len == 0 || look->generation != cache->generation) /* something changed while we asked: it, perhaps */
         return;
     /* Names that strangers guess do not push out those that we have. */
     size_t max = found ? (size_t)cache->config.max : (size_t)cache->config.max / ABSENT_PART + 1;
@@ -249,7 +250,7 @@ static void keep(struct look *look, bool found, uint64_t now_us)
     entry->value = found ? values[look->key.kind].copy(entry->pool, look->out) : NULL;
     entry->read_us = now_us;
     entry->names = cache->names;
-    entry->flush = look->generation == cache->generation ? cache->flush : 0; /* something changed while we asked */
+    entry->flush = cache->flush;
     cq_list_push_back(&cache->by_use[found], &entry->node);
     HASH_ADD_KEYPTR(hh, cache->table, entry->key.bytes, entry->key.len, entry);
     cache->count[found]++;
@@ -535,6 +536,11 @@ static bool trouble(struct dir_backend *self, char text_r[static DIRECTORY_TROUB
     return down;
 }
 
+static enum cq_rc wait_for_change(struct dir_backend *self, uint64_t most_ms)
+{
+    return INNER(self)->ops->wait_for_change ? ASK(self, wait_for_change, most_ms) : io_fiber_sleep(most_ms);
+}
+
 /* ---- Life ---- */
 
 static void cache_close(struct dir_backend *self)
@@ -552,6 +558,7 @@ static const struct dir_backend_ops cache_ops = {
     .name = "cache",
     .close = cache_close,
     .trouble = trouble,
+    .wait_for_change = wait_for_change,
     .schema = schema,
     .domain_get = domain_get,
     .domain_list = domain_list,

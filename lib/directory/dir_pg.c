@@ -120,9 +120,11 @@ static enum cq_rc schema(struct dir_backend *base, enum directory_schema_action 
 static void pg_close(struct dir_backend *base)
 {
     struct pg_backend *self = pg_backend_of(base);
+    pg_listen_end(self);
     pg_pools_free(&self->pools);
     free((char *)(uintptr_t)self->config.dsn);
     free((char *)(uintptr_t)self->config.admin_dsn);
+    free((char *)(uintptr_t)self->config.listen_dsn);
     free((char *)(uintptr_t)self->config.password_file);
     free((struct dir_backend_ops *)(uintptr_t)base->ops);
     free(self);
@@ -140,6 +142,7 @@ static const struct dir_backend_ops *make_ops(void)
     ops->close = pg_close;
     ops->changes = changes;
     ops->schema = schema;
+    ops->wait_for_change = pg_wait_for_change;
     dir_pg_add_domain_ops(ops);
     dir_pg_add_address_ops(ops);
     dir_pg_add_account_ops(ops);
@@ -167,6 +170,8 @@ enum cq_rc dir_pg_open(const struct dir_pg_config *config, struct dir_backend **
     enum cq_rc rc = check_dsn("directory.postgresql.dsn", config->dsn, err);
     if (rc == CQ_OK)
         rc = check_dsn("directory.postgresql.admin_dsn", config->admin_dsn, err);
+    if (rc == CQ_OK && config->listen_dsn)
+        rc = check_dsn("directory.postgresql.listen_dsn", config->listen_dsn, err);
     if (rc != CQ_OK)
         return rc;
     struct pg_backend *self = cq_new(struct pg_backend);
@@ -174,6 +179,7 @@ enum cq_rc dir_pg_open(const struct dir_pg_config *config, struct dir_backend **
     self->config = *config;
     self->config.dsn = copy(config->dsn);
     self->config.admin_dsn = copy(config->admin_dsn);
+    self->config.listen_dsn = copy(config->listen_dsn);
     self->config.password_file = copy(config->password_file);
     self->pools = pg_pools_new(&self->config);
     *backend_r = &self->base;

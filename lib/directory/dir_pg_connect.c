@@ -65,7 +65,8 @@ static enum cq_rc refused(PGconn *pg, struct cq_err *err)
 {
     char text[300];
     pg_one_line(pg ? PQerrorMessage(pg) : "out of memory", text, sizeof text);
-    return CQ_FAIL(err, CQ_E_UNAVAILABLE, "PostgreSQL: %s; %s", text, advice(text));
+    return CQ_FAIL(err, CQ_E_UNAVAILABLE, "PostgreSQL: %s (%s)", advice(text),
+                   text); /* the text is long, and may be cut */
 }
 
 static enum cq_rc finish_connecting(PGconn *pg, uint64_t deadline_us, struct cq_err *err)

@@ -29,7 +29,8 @@ struct pg_set {
 struct pg_pools {
     const struct dir_pg_config *config;
     struct io_pool *connectors;
-    pthread_mutex_t lock; /* of the list of sets, and of all in the threads' set */
+    struct io_pool *operators; /* what may block for long */
+    pthread_mutex_t lock;      /* of the list of sets, and of all in the threads' set */
     pthread_cond_t given;
     struct cq_list sets;
     struct pg_set threads;
@@ -45,6 +46,7 @@ struct pg_pools *pg_pools_new(const struct dir_pg_config *config)
     pthread_condattr_t attr;
     pools->config = config;
     pools->connectors = io_pool_new("directory-connect", CONNECT_THREADS, CONNECT_QUEUE);
+    pools->operators = io_pool_new("directory-schema", 1, CONNECT_QUEUE);
     pthread_mutex_init(&pools->lock, NULL);
     pthread_mutex_init(&pools->failure_lock, NULL);
     pthread_condattr_init(&attr);
@@ -71,6 +73,7 @@ void pg_pools_free(struct pg_pools **pools_p)
     if (!pools)
         return;
     io_pool_free(&pools->connectors);
+    io_pool_free(&pools->operators);
     while (!cq_list_empty(&pools->sets)) {
         struct pg_set *set = cq_list_entry(cq_list_first(&pools->sets), struct pg_set, node);
         cq_list_remove(&set->node);
@@ -140,7 +143,7 @@ void pg_pools_hope(struct pg_pools *pools)
 enum cq_rc pg_pools_run(struct pg_pools *pools, io_pool_fn *fn, void *arg)
 {
     if (io_fiber_running())
-        return io_pool_run(pools->connectors, fn, arg, IO_NO_DEADLINE);
+        return io_pool_run(pools->operators, fn, arg, IO_NO_DEADLINE);
     fn(arg);
     return CQ_OK;
 }

@@ -106,6 +106,8 @@ struct pg_backend {
     struct dir_backend base;
     struct dir_pg_config config; /* strings owned */
     struct pg_pools *pools;
+    PGconn *listener; /* of the one fiber that waits for changes; NULL: none */
+    uint64_t listen_at_us;
 };
 
 /* Runs it, again when that is safe and may help. Refusals of the schema's functions become codes. */
@@ -114,6 +116,11 @@ enum cq_rc pg_query(struct pg_backend *backend, const struct pg_statement *state
 
 /* An error result as a code and one line. *again_r: the server says that repeating may help. */
 enum cq_rc pg_result_error(const PGresult *result, bool *again_r, struct cq_err *err);
+
+/* ---- dir_pg_listen.c ---- */
+
+enum cq_rc pg_wait_for_change(struct dir_backend *base, uint64_t most_ms);
+void pg_listen_end(struct pg_backend *backend);
 
 /* ---- dir_pg_schema.c ---- */
 

@@ -44,6 +44,8 @@ static const struct cq_setting setting_rows[] = {
     CQ_SET_STRING(struct directory_config, postgresql.dsn, "directory.postgresql.dsn", "",
                   "libpq connection string: \"host=db1,db2 dbname=mail user=chasqui target_session_attrs=read-write "
                   "sslmode=verify-full sslrootcert=...\"; PgBouncer in transaction mode may stand between."),
+    CQ_SET_STRING(struct directory_config, postgresql.listen_dsn, "directory.postgresql.listen_dsn", "",
+                  "Straight to the server, never through PgBouncer: told of changes at once; empty: seen within 2 s."),
     CQ_SET_STRING(struct directory_config, postgresql.admin_dsn, "directory.postgresql.admin_dsn", "",
                   "For chasquictl db: straight to the server, as the owner of the schema; empty: the same."),
     CQ_SET_PATH(struct directory_config, postgresql.password_file, "directory.postgresql.password_file", "",
@@ -850,6 +852,12 @@ static enum cq_rc poll_page(struct directory_watch *watch, struct cq_pool *pool,
     *more_r = *more_r && watch->started;
     watch->started = true;
     return CQ_OK;
+}
+
+enum cq_rc directory_watch_wait(struct directory_watch *watch, uint64_t most_ms)
+{
+    struct dir_backend *backend = watch->directory->backend;
+    return backend->ops->wait_for_change ? backend->ops->wait_for_change(backend, most_ms) : io_fiber_sleep(most_ms);
 }
 
 enum cq_rc directory_watch_poll(struct directory_watch *watch, struct cq_err *err)

@@ -20,6 +20,7 @@ enum directory_backend_kind { DIRECTORY_SQLITE, DIRECTORY_POSTGRESQL };
 struct dir_pg_config {
     const char *dsn;           /* libpq: "host=a,b dbname=mail user=chasqui", or postgresql://... */
     const char *admin_dsn;     /* for migrations: straight to the server, as the owner of the schema; "": dsn */
+    const char *listen_dsn;    /* straight to the server, to be told of changes at once; "" or NULL: not told */
     const char *password_file; /* its first line is the password; read at each connect; "": none */
     int64_t connections;       /* of one loop, and of all threads without one */
     uint64_t timeout_us;       /* of one call, connecting included */
@@ -279,5 +280,9 @@ struct directory_watch {
 /* Call about every 2 s from one fiber (or thread); the first call only notes where the feed ends. Reads all there is.
  */
 enum cq_rc directory_watch_poll(struct directory_watch *watch, struct cq_err *err);
+
+/* Until something may have changed (a hint, never a promise), at most so long: CQ_OK or CQ_E_CANCELLED. For one fiber
+ * of the process. */
+enum cq_rc directory_watch_wait(struct directory_watch *watch, uint64_t most_ms);
 
 #endif

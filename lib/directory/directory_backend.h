@@ -39,6 +39,9 @@ struct dir_backend_ops {
     void (*close)(struct dir_backend *self);
     /* Did the last call that reached the database fail? Its text. NULL: every call reaches it. Any thread. */
     bool (*trouble)(struct dir_backend *self, char text_r[static DIRECTORY_TROUBLE_SIZE]);
+    /* Suspends the fiber until something may have changed, at most so long: CQ_OK or CQ_E_CANCELLED. One fiber at a
+     * time. NULL: nothing tells. */
+    enum cq_rc (*wait_for_change)(struct dir_backend *self, uint64_t most_ms);
     /* NULL: opening brings the schema up to date. */
     enum cq_rc (*schema)(struct dir_backend *self, enum directory_schema_action action,
                          struct directory_schema *schema_r, struct cq_err *err);

@@ -9,6 +9,7 @@
 
 char pg_server_folder[64];
 char pg_server_dsn[128];
+static char through[128]; /* PgBouncer; "": straight */
 
 static void call(const char *verb, const char *argument)
 {
@@ -38,6 +39,12 @@ void pg_server_new(void)
     call("new", "");
 }
 
+void pg_server_bounce(void)
+{
+    call("bouncer", "");
+    snprintf(through, sizeof through, "host=%s/bouncer port=6432 user=chasqui dbname=mail", pg_server_folder);
+}
+
 void pg_server_do(const char *verb)
 {
     call(verb, "");
@@ -63,8 +70,11 @@ void pg_server_sql(const char *sql)
 
 struct dir_pg_config pg_server_config(void)
 {
-    return (struct dir_pg_config){
-        .dsn = pg_server_dsn, .admin_dsn = "", .password_file = "", .connections = 4, .timeout_us = 10000000};
+    return (struct dir_pg_config){.dsn = through[0] ? through : pg_server_dsn,
+                                  .admin_dsn = pg_server_dsn,
+                                  .password_file = "",
+                                  .connections = 4,
+                                  .timeout_us = 10000000};
 }
 
 void pg_server_schema(void)

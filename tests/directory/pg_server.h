@@ -9,6 +9,7 @@ extern char pg_server_dsn[128];
 
 void pg_server_new(void); /* started, with an empty database; removed when the program ends */
 void pg_server_remove(void);
+void pg_server_bounce(void);         /* PgBouncer in transaction mode stands between from now on */
 void pg_server_do(const char *verb); /* "stop", "start", ...: it must work */
 void pg_server_sql(const char *sql); /* as the operator */
 void pg_server_file(const char *path);

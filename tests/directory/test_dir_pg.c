@@ -5,6 +5,7 @@
 #include "unit/directory/suite.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static struct directory *open_again(void *ctx)
 {
@@ -32,10 +33,15 @@ static void destroy(void *ctx)
     (void)ctx;
 }
 
-int main(void)
+/* "bouncer": through PgBouncer. */
+int main(int argc, char **argv)
 {
-    const struct dir_suite suite = {.name = "postgresql", .create = create, .again = open_again, .destroy = destroy};
+    struct dir_suite suite = {.name = "postgresql", .create = create, .again = open_again, .destroy = destroy};
     pg_server_new();
+    if (argc > 1 && strcmp(argv[1], "bouncer") == 0) {
+        pg_server_bounce();
+        suite.name = "postgresql through PgBouncer";
+    }
     int failed = dir_suite_run(&suite);
     pg_server_remove();
     return failed;

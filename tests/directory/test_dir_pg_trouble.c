@@ -5,6 +5,7 @@
 #include "io/io_fiber.h"
 #include "unit/cq_cmocka.h"
 
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -56,6 +57,7 @@ static void settings_that_lead_nowhere_say_what_to_do(void **state)
         {"host=%s/run user=nobody_here dbname=mail", "create it, or correct directory.postgresql.dsn"},
         {"host=%s/nowhere user=chasqui dbname=mail", "start PostgreSQL, or correct directory.postgresql.dsn"},
         {"host=%s/run user=chasqui dbname=mail target_session_attrs=standby", "PostgreSQL"},
+        {"host=%s/nowhere,/nowhere user=chasqui dbname=mail", "start PostgreSQL, or correct directory.postgresql.dsn"},
     };
     pg_server_schema();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -67,6 +69,26 @@ static void settings_that_lead_nowhere_say_what_to_do(void **state)
         expect_later(directory, rows[i].words);
         directory_close(&directory);
     }
+}
+
+static void the_host_that_is_the_primary_is_found(void **state)
+{
+    (void)state;
+    char dsn[256];
+    struct cq_err err = {0};
+    struct dir_pg_config config = pg_server_config();
+    snprintf(dsn, sizeof dsn, "host=/nowhere,%s/run user=chasqui dbname=mail target_session_attrs=read-write",
+             pg_server_folder);
+    config.dsn = dsn;
+    pg_server_schema();
+    struct directory *directory = open_with(config);
+    assert_int_equal(look(directory, "a.test", &err), CQ_E_NOT_FOUND);
+    directory_close(&directory);
+    pg_server_do("read-only");
+    directory = open_with(config);
+    expect_later(directory, "promote one");
+    pg_server_do("read-write");
+    directory_close(&directory);
 }
 
 static void malformed_settings_are_refused_at_the_start(void **state)
@@ -467,6 +489,51 @@ static void what_an_operator_changes_by_hand_is_in_the_feed(void **state)
     cq_pool_free(&pool);
 }
 
+struct waiter {
+    struct io_loop *loop;
+    struct directory_watch watch;
+    uint64_t waited_us[2];
+};
+
+static void wait_for_changes(void *arg)
+{
+    struct waiter *w = arg;
+    struct cq_err err = {0};
+    directory_watch_poll(&w->watch, &err);
+    directory_watch_wait(&w->watch, 100); /* connects */
+    for (int i = 0; i < 2; i++) {
+        uint64_t began_us = io_loop_now_us(w->loop);
+        if (i == 0)
+            pg_server_sql("UPDATE mail.account SET admin = NOT admin WHERE local = 'u1'");
+        directory_watch_wait(&w->watch, i == 0 ? 20000 : 200);
+        w->waited_us[i] = io_loop_now_us(w->loop) - began_us;
+        directory_watch_poll(&w->watch, &err);
+    }
+    pg_server_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
+    directory_watch_wait(&w->watch, 50); /* finds the connection gone, and waits all the same */
+    directory_watch_wait(&w->watch, 50);
+    io_loop_stop(w->loop);
+}
+
+static void a_change_ends_the_wait_for_it(void **state)
+{
+    (void)state;
+    struct heard heard = {0};
+    struct dir_pg_config config = pg_server_config();
+    config.listen_dsn = pg_server_dsn;
+    pg_server_schema();
+    struct directory *directory = open_with(config);
+    add_users(directory);
+    struct waiter w = {.loop = io_loop_new(NULL), .watch = {.directory = directory, .changed = hear, .ctx = &heard}};
+    assert_int_equal(io_fiber_spawn(w.loop, wait_for_changes, &w, NULL), CQ_OK);
+    io_loop_run(w.loop);
+    io_loop_free(&w.loop);
+    assert_true(w.waited_us[0] < 10000000);
+    assert_true(w.waited_us[1] >= 190000); /* nothing changed: the whole time */
+    assert_int_equal(heard.accounts, 1);
+    directory_close(&directory);
+}
+
 static void a_slow_writer_is_not_overtaken_in_the_feed(void **state)
 {
     (void)state;
@@ -477,23 +544,36 @@ static void a_slow_writer_is_not_overtaken_in_the_feed(void **state)
     add_users(directory);
     struct directory_watch watch = {.directory = directory, .changed = hear, .ctx = &heard};
     assert_int_equal(directory_watch_poll(&watch, &err), CQ_OK);
-    char command[512];
-    snprintf(command, sizeof command,
-             "%s/support/postgres sql %s \"BEGIN; UPDATE mail.account SET admin = true WHERE local = 'u1'; "
-             "SELECT pg_sleep(0.7); COMMIT\" >/dev/null &",
-             CHASQUI_TESTS, pg_server_folder);
-    assert_int_equal(system(command), 0);
-    pg_server_sql("SELECT pg_sleep(0.3)");
-    pg_server_sql("UPDATE mail.account SET admin = true WHERE local = 'u2'"); /* waits for the other */
+    PGconn *slow = PQconnectdb(pg_server_dsn), *quick = PQconnectdb(pg_server_dsn);
+    PQclear(PQexec(slow, "BEGIN"));
+    PQclear(PQexec(slow, "UPDATE mail.account SET admin = true WHERE local = 'u1'"));
+    assert_int_equal(PQsendQuery(quick, "UPDATE mail.account SET admin = true WHERE local = 'u2'"), 1);
+    for (int i = 0; i < 20; i++)
+        pg_server_sql("SELECT pg_sleep(0.01)"); /* the quick one would be done by now, if it did not wait */
+    assert_int_equal(directory_watch_poll(&watch, &err), CQ_OK);
+    assert_int_equal(heard.accounts, 0);
+    PQclear(PQexec(slow, "COMMIT"));
+    PQclear(PQgetResult(quick));
     assert_int_equal(directory_watch_poll(&watch, &err), CQ_OK);
     assert_int_equal(heard.accounts, 2);
+    PQfinish(slow);
+    PQfinish(quick);
     directory_close(&directory);
 }
 
-int main(void)
+/* "bouncer": what needs many connections and fibers, through PgBouncer. */
+int main(int argc, char **argv)
 {
+    const struct CMUnitTest through_bouncer[] = {
+        cmocka_unit_test(a_schema_that_is_missing_old_or_new_is_told_apart),
+        cmocka_unit_test(many_fibers_share_few_connections_and_each_gets_its_own_answer),
+        cmocka_unit_test(a_lost_connection_never_makes_an_answer_about_a_user),
+        cmocka_unit_test(a_fiber_that_is_cancelled_leaves_the_others_their_answers),
+        cmocka_unit_test(what_an_operator_changes_by_hand_is_in_the_feed),
+    };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(settings_that_lead_nowhere_say_what_to_do),
+        cmocka_unit_test(the_host_that_is_the_primary_is_found),
         cmocka_unit_test(malformed_settings_are_refused_at_the_start),
         cmocka_unit_test(a_password_file_that_is_missing_is_named),
         cmocka_unit_test(a_schema_that_is_missing_old_or_new_is_told_apart),
@@ -507,10 +587,15 @@ int main(void)
         cmocka_unit_test(a_fiber_that_is_cancelled_leaves_the_others_their_answers),
         cmocka_unit_test(the_known_log_in_and_get_mail_while_the_server_is_away),
         cmocka_unit_test(what_an_operator_changes_by_hand_is_in_the_feed),
+        cmocka_unit_test(a_change_ends_the_wait_for_it),
         cmocka_unit_test(a_slow_writer_is_not_overtaken_in_the_feed),
     };
     pg_server_new();
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    bool bouncer = argc > 1 && strcmp(argv[1], "bouncer") == 0;
+    if (bouncer)
+        pg_server_bounce();
+    int failed =
+        bouncer ? cmocka_run_group_tests(through_bouncer, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
     pg_server_remove();
     return failed;
 }

@@ -22,7 +22,7 @@ dc_of() {
 }
 
 # Ports: the first front-end at base+N, the second at base+1000+N (N as everybody knows it: 25, 143, 993 ...),
-# the RPC of process i at base+2000+i, its admin port at base+2100+i, the role admin at base+2200+i.
+# the RPC of process i at base+2000+i, its admin port at base+2100+i, the role admin at base+2200+i; Redis and Kafka (--services) at base+2300 and +2301.
 declare -A client_ports=([smtp]=25 [lmtp]=24 [imap]=143 [imaps]=993 [pop3]=110 [pop3s]=995 [submissions]=465 [submission]=587)
 
 port_of() { echo $((base_port + ($1 - 1) * 1000 + client_ports[$2])); }
@@ -46,7 +46,9 @@ node_of() {
 
 ca=
 load_layout() {
+    local asked=$services
     . "$dir/layout.env"
+    [ "$asked" = no ] || [ "$services" = yes ] || services=yes
     ca=$dir/certs/public-ca.pem
 }
 
@@ -60,7 +62,7 @@ block_is_free() {
         done
     done
     for i in $(seq 0 $((${#process_names[@]} - 1))); do
-        for name in 2000 2100 2200; do port_is_free $(($1 + name + i)) || return 1; done
+        for name in 2000 2100 2200 2300; do port_is_free $(($1 + name + i)) || return 1; done
     done
 }
 
@@ -117,7 +119,7 @@ seeds: $(list_of rpc_of storage)
 labels: {region: local, dc: $(dc_of "$1"), zone: $(dc_of "$1")1, host: $1}
 $(link_tls storage)
 store: {block_cache: 128MiB}
-events: {file: {path: $dir/data/$1-events.ndjson}}
+$(settings_of_events "$1")
 admin: {listen: "$(admin_of "$1")"}
 YAML
 }
@@ -140,6 +142,7 @@ cluster: $cluster
 node: $1
 rpc: {listen: "$(rpc_of "$1")"}
 $(link_tls quota)
+$(settings_of_redis)
 admin: {listen: "$(admin_of "$1")"}
 YAML
 }
@@ -159,9 +162,9 @@ certificates:
   - {cert: $dir/certs/public.pem, key: $dir/certs/public.key}
 ticket_keys: $dir/certs/tickets.key
 spool: $dir/spool
-events: {file: {path: $dir/data/$1-events.ndjson}}
+$(settings_of_events "$1")
 workers: 1
-directory: {sqlite: {path: $dir/data/directory.sqlite}}
+$(settings_of_directory)
 admin_rpc: {listen: "$(admin_rpc_of "$1")"}
 admin: {listen: "$(admin_of "$1")"}
 listeners:

@@ -77,4 +77,5 @@ Talk to it:          openssl s_client -CAfile $ca -crlf -quiet -connect localhos
 Kill a storage node: kill -9 ${leader_pid:-PID}; watch it go on; start it again with: deploy/quickstart --dir $dir${build_dir:+ --build-dir $build_dir} --start storage-b
 Operate it:          $bin/chasquictl --config $dir/conf/chasquictl.yaml cluster status
 TXT
+    services_text
 }

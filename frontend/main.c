@@ -1,4 +1,5 @@
 #include "frontend.h"
+#include "frontend_limits.h"
 
 #include "base/cq_args.h"
 #include "base/cq_log.h"
@@ -22,6 +23,8 @@ int main(int argc, char **argv)
         .about = "Speaks IMAP, POP3, SMTP and LMTP with clients.",
         .parts = parts,
         .part_count = FRONTEND_CONFIG_PARTS,
+        .limits = frontend_limit_tables,
+        .limit_count = frontend_limit_table_count,
     };
     if (cq_program_start(&program, argc, argv, pool, &status)) {
         const struct cq_log_options log = {

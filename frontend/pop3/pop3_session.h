@@ -7,10 +7,15 @@
 #include "pop3/pop3_command.h"
 #include "pop3/pop3_service.h"
 
-#define POP3_JUNK_BEFORE_LOGIN 3 /* unknown commands: the last of them closes */
-#define POP3_JUNK_MAX 20
-#define POP3_INPUT_MAX (16u << 10)
-#define POP3_MAILDROP_MAX 1000000 /* messages of a maildrop; those with higher UIDs are left for later sessions */
+/* clang-format off */
+#define POP3_SESSION_LIMITS(X)                                                                                         \
+    X(POP3_JUNK_BEFORE_LOGIN, 3, "commands", "Unknown commands before log-in", "-ERR to the last of them, closed")     \
+    X(POP3_JUNK_MAX, 20, "commands", "Unknown commands after it", "-ERR to the last of them, closed")                  \
+    X(POP3_INPUT_MAX, 16 << 10, "bytes", "Unread input", "reading stops")                                              \
+    X(POP3_MAILDROP_MAX, 1000000, "messages", "Messages of a maildrop",                                                \
+      "those with higher UIDs are left for later sessions")
+/* clang-format on */
+CQ_LIMITS_ENUM(POP3_SESSION_LIMITS);
 
 struct pop3_message {
     uint32_t uid;

@@ -133,3 +133,6 @@ void pop3_cmd_rset(struct pop3_session *session, struct cq_slice rest)
         session->messages[i].deleted = false;
     pop3_say(session, "+OK");
 }
+
+const struct cq_limit pop3_session_limit_rows[] = CQ_LIMITS_ROWS(POP3_SESSION_LIMITS);
+const size_t pop3_session_limit_row_count = sizeof pop3_session_limit_rows / sizeof *pop3_session_limit_rows;

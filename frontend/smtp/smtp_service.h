@@ -2,6 +2,7 @@
 #ifndef SMTP_SERVICE_H
 #define SMTP_SERVICE_H
 
+#include "base/cq_limits.h"
 #include "core/front_worker.h"
 #include "io/io_conn.h"
 
@@ -16,6 +17,10 @@ struct smtp_service {
     uint64_t idle_ms;        /* RFC 5321 4.5.3.2.7: at least 5 minutes */
     bool auth_without_tls;   /* for tests on loopback only; otherwise AUTH needs TLS */
 };
+
+/* What clients meet beside the settings, for the reference page. */
+extern const struct cq_limit smtp_session_limit_rows[];
+extern const size_t smtp_session_limit_row_count;
 
 /* Takes the connection. */
 void smtp_session_start(struct front_worker *worker, const struct smtp_service *service, struct io_conn *conn);

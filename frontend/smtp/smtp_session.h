@@ -7,13 +7,18 @@
 #include "smtp/smtp_command.h"
 #include "smtp/smtp_service.h"
 
-#define SMTP_JUNK_BEFORE_LOGIN 3 /* unknown commands: the last of them closes */
-#define SMTP_JUNK_MAX 20
-#define SMTP_ERRORS_MAX 100         /* refused commands of one session */
-#define SMTP_TARGETS_MAX 1000       /* accounts behind the recipients of a transaction */
-#define SMTP_INPUT_IDLE (16u << 10) /* unconsumed input of a session between messages */
-#define SMTP_INPUT_MAX (64u << 10)  /* unconsumed input while a message arrives */
-#define SMTP_DATA_IDLE_MS 180000    /* RFC 5321 4.5.3.2.5: between two blocks of data */
+/* clang-format off */
+#define SMTP_SESSION_LIMITS(X)                                                                                         \
+    X(SMTP_JUNK_BEFORE_LOGIN, 3, "commands", "Unknown commands before a log-in (submission, LMTP)",                    \
+      "421 4.7.0 to the last of them, closed")                                                                         \
+    X(SMTP_JUNK_MAX, 20, "commands", "Unknown commands otherwise", "421 4.7.0 to the last of them, closed")            \
+    X(SMTP_ERRORS_MAX, 100, "commands", "Refused commands of one session", "421 4.7.0, closed")                        \
+    X(SMTP_TARGETS_MAX, 1000, "accounts", "Accounts behind the recipients of a transaction", "452 4.5.3")              \
+    X(SMTP_INPUT_IDLE, 16 << 10, "bytes", "Unread input between messages", "reading stops")                            \
+    X(SMTP_INPUT_MAX, 64 << 10, "bytes", "Unread input while a message arrives", "reading stops")                      \
+    X(SMTP_DATA_IDLE_MS, 180000, "ms", "Between two blocks of data (RFC 5321 4.5.3.2.5)", "421 4.4.2, closed")
+/* clang-format on */
+CQ_LIMITS_ENUM(SMTP_SESSION_LIMITS);
 
 /* Code, enhanced code (RFC 3463; NULL: none) and text of one reply line. */
 struct smtp_reply {

@@ -75,3 +75,7 @@ struct smtp_reply smtp_reply_for(enum cq_rc rc)
             return outcomes[i].reply;
     return (struct smtp_reply){451, "4.3.2", "Storage is unavailable, please try again"};
 }
+
+const struct cq_limit smtp_session_limit_rows[] = {SMTP_SESSION_LIMITS(CQ_LIMIT_ROW_) CQ_LIMIT_ROW_(
+    FRONT_RECEIVED_MAX, FRONT_RECEIVED_MAX, "fields", "Received fields of a message (RFC 5321 6.3)", "554 5.4.6")};
+const size_t smtp_session_limit_row_count = sizeof smtp_session_limit_rows / sizeof *smtp_session_limit_rows;

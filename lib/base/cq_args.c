@@ -137,10 +137,23 @@ static bool complain(const char *program, const struct cq_err *err, int *status_
     return stop(status_r, 2);
 }
 
+static void print_limits(const struct cq_program *program, struct cq_buf *out)
+{
+    for (size_t i = 0; i < program->limit_count; i++)
+        cq_limits_print_docs(out, program->limits[i].title, program->limits[i].rows, *program->limits[i].count);
+}
+
+static bool is_document(const char *what)
+{
+    return strcmp(what, "settings") == 0 || strcmp(what, "metrics") == 0 || strcmp(what, "limits") == 0;
+}
+
 static void print_docs(const struct cq_program *program, const char *what, struct cq_buf *out)
 {
     if (strcmp(what, "metrics") == 0)
         cq_metrics_print_docs(out);
+    else if (strcmp(what, "limits") == 0)
+        print_limits(program, out);
     else
         cq_config_print_docs(out, program->parts, program->part_count);
 }
@@ -190,8 +203,8 @@ bool cq_program_start(const struct cq_program *program, int argc, char **argv, s
     struct cq_buf out;
     if (cq_args_parse(args, count, argc, argv, CQ_ARGS_NO_REST, NULL, &err) != CQ_OK)
         return complain(program->name, &err, status_r);
-    if (common.print_docs && strcmp(common.print_docs, "settings") && strcmp(common.print_docs, "metrics")) {
-        CQ_FAIL(&err, CQ_E_INVALID, "--print-docs knows \"settings\" and \"metrics\"");
+    if (common.print_docs && !is_document(common.print_docs)) {
+        CQ_FAIL(&err, CQ_E_INVALID, "--print-docs knows \"settings\", \"metrics\" and \"limits\"");
         return complain(program->name, &err, status_r);
     }
     cq_buf_init(&out, 1u << 20);

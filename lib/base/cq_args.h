@@ -13,6 +13,7 @@
 #include "base/cq_buf.h"
 #include "base/cq_config.h"
 #include "base/cq_err.h"
+#include "base/cq_limits.h"
 
 struct cq_arg {
     const char *name;            /* long name without dashes */
@@ -57,7 +58,7 @@ struct cq_common_args {
     const char *config;
     bool check_config;
     bool print_config;
-    const char *print_docs; /* "settings" or "metrics" */
+    const char *print_docs; /* "settings", "metrics" or "limits" */
 };
 
 #define CQ_ARGS_COMMON(common)                                                                                         \
@@ -71,7 +72,7 @@ struct cq_common_args {
         {.name = "print-docs",                                                                                         \
          .value = "WHAT",                                                                                              \
          .text = &(common)->print_docs,                                                                                \
-         .help = "print reference documents (settings or metrics) and exit"},                                          \
+         .help = "print reference documents (settings, metrics or limits) and exit"},                                  \
         {.name = "version", .letter = 'V', .flag = &(common)->version, .help = "print the version and exit"},          \
     {                                                                                                                  \
         .name = "help", .letter = 'h', .flag = &(common)->help, .help = "print this help and exit"                     \
@@ -88,6 +89,8 @@ struct cq_program {
     size_t arg_count;
     const struct cq_config_part *parts;
     size_t part_count;
+    const struct cq_limit_table *limits; /* what the reference page tells of constants; may be NULL */
+    size_t limit_count;
 };
 
 bool cq_program_start(const struct cq_program *program, int argc, char **argv, struct cq_pool *pool, int *status_r);

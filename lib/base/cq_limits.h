@@ -27,6 +27,13 @@ struct cq_limit {
         list(CQ_LIMIT_ROW_)                                                                                            \
     }
 
+/* One module's rows, under the heading that the reference page gives them. */
+struct cq_limit_table {
+    const char *title;
+    const struct cq_limit *rows;
+    const size_t *count; /* the module's own: so tables of tables are constants */
+};
+
 /* A Markdown table with a heading. */
 bool cq_limits_print_docs(struct cq_buf *out, const char *title, const struct cq_limit *rows, size_t count);
 

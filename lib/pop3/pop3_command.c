@@ -90,3 +90,6 @@ void pop3_stuff_end(struct pop3_stuffer *s, struct cq_buf *out)
         add_newline(s, out);
     cq_buf_add(out, ".\r\n", 3);
 }
+
+const struct cq_limit pop3_limit_rows[] = CQ_LIMITS_ROWS(POP3_LIMITS);
+const size_t pop3_limit_row_count = sizeof pop3_limit_rows / sizeof *pop3_limit_rows;

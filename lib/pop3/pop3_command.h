@@ -3,10 +3,17 @@
 #define POP3_COMMAND_H
 
 #include "base/cq_buf.h"
+#include "base/cq_limits.h"
 
-#define POP3_LINE_MAX 512       /* octets with CRLF (RFC 2449 4 says 255; passwords may be long) */
-#define POP3_AUTH_LINE_MAX 8192 /* of a SASL exchange */
-#define POP3_WORDS_MAX 3
+/* clang-format off */
+#define POP3_LIMITS(X)                                                                                                 \
+    X(POP3_LINE_MAX, 512, "bytes", "A command with its CRLF (RFC 2449 4 says 255; passwords may be long)",             \
+      "-ERR, closed")                                                                                                  \
+    X(POP3_AUTH_LINE_MAX, 8192, "bytes", "A line of an AUTH exchange", "-ERR, closed")
+/* clang-format on */
+CQ_LIMITS_ENUM(POP3_LIMITS);
+extern const struct cq_limit pop3_limit_rows[];
+extern const size_t pop3_limit_row_count;
 
 /* Finds the end of the first line: CQ_OK (*line_r without CRLF, *used_r octets), CQ_E_AGAIN, CQ_E_LIMIT, CQ_E_PROTO
  * (NUL or bare CR inside; *used_r says where it ends). */

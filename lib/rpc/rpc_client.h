@@ -18,11 +18,10 @@
 #include "io/io_tls.h"
 #include "rpc/rpc_frame.h"
 #include "rpc/rpc_hello.h"
+#include "rpc/rpc_limits.h"
 #include "rpc/rpc_role.h"
 
 struct rpc_client;
-
-#define RPC_CLIENT_CONNECTIONS_MAX 8
 
 /* Settings (rpc.client.*). */
 struct rpc_client_limits {

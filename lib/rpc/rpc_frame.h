@@ -9,12 +9,11 @@
 
 #include "base/cq_err.h"
 #include "base/cq_slice.h"
+#include "rpc/rpc_limits.h"
 
 #define RPC_FRAME_VERSION 1
 #define RPC_FRAME_HEADER_SIZE 64
-#define RPC_FRAME_MAX (16u << 20) /* bytes of a whole frame; a longer one closes the connection */
 #define RPC_PAYLOAD_MAX (RPC_FRAME_MAX - RPC_FRAME_HEADER_SIZE)
-#define RPC_HELLO_MAX 4096 /* bytes of the payload before the peer's HELLO was seen */
 
 /* X(name, value, has a stream id). Types from 128 on may be skipped by a receiver that does not know them; any other
  * unknown type closes the connection. */

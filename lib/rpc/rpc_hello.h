@@ -5,9 +5,8 @@
 
 #include "base/cq_buf.h"
 #include "base/cq_err.h"
+#include "rpc/rpc_limits.h"
 #include "rpc/rpc_role.h"
-
-#define RPC_HELLO_TEXT_MAX 255 /* bytes of each text */
 
 struct rpc_hello {
     char cluster[RPC_CLUSTER_ID_MAX + 1];

@@ -7,8 +7,8 @@
 #include "io/io_conn.h"
 #include "rpc/rpc_frame.h"
 #include "rpc/rpc_hello.h"
+#include "rpc/rpc_limits.h"
 
-#define RPC_LINK_PINGS_MAX 3               /* unanswered PINGs after which the connection counts as dead */
 #define RPC_LINK_OUTPUT_CONTROL (1u << 20) /* bytes of PONG, CREDIT and so on that may wait beside the payloads */
 
 struct rpc_link;

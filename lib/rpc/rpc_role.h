@@ -5,8 +5,7 @@
 #define RPC_ROLE_H
 
 #include "base/cq_slice.h"
-
-#define RPC_CLUSTER_ID_MAX 63 /* bytes: [a-z0-9-], not empty */
+#include "rpc/rpc_limits.h"
 
 /* X(name, bit, text) */
 #define RPC_ROLES(X)                                                                                                   \

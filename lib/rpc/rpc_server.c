@@ -326,6 +326,8 @@ static const struct rpc_link_ops peer_link_ops = {
 static struct io_conn_options server_conn_options(const struct rpc_server *server)
 {
     size_t high = (size_t)server->config.limits.output_bytes;
+    /* Not full_duplex: that no more requests are read is what bounds the answers that wait. It cannot end in both sides
+     * waiting for each other, because a client never stops reading (dial_connect in rpc_client.c). */
     return (struct io_conn_options){.input_max = 4 * IO_READ_SIZE,
                                     .output_high = high,
                                     .output_low = high / 4,

@@ -23,6 +23,7 @@
 #include "io/io_conn.h"
 #include "rpc/rpc_frame.h"
 #include "rpc/rpc_hello.h"
+#include "rpc/rpc_limits.h"
 #include "rpc/rpc_role.h"
 
 struct rpc_server;
@@ -54,8 +55,6 @@ struct rpc_service {
     size_t count;
     void *ctx; /* given to the handlers */
 };
-
-#define RPC_METHOD_MAX 1023 /* the largest method number */
 
 /* Settings (rpc.server.*). */
 struct rpc_server_limits {

@@ -9,12 +9,12 @@
 #include "io/io_listener.h"
 #include "io/io_sync.h"
 #include "rpc/rpc_link.h"
+#include "rpc/rpc_limits.h"
 #include "rpc/rpc_server.h"
 
 #define RPC_PEER_BUCKETS 64        /* of the table of a peer's requests, by stream id */
 #define RPC_CREDIT_MAX (1ll << 31) /* bytes; more credit is cut to it */
 #define RPC_DATA_COST 64           /* credit that a DATA frame costs beside its payload */
-#define RPC_LISTENERS_MAX 4
 
 struct rpc_server {
     struct rpc_server_config config;

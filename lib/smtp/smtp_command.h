@@ -5,10 +5,6 @@
 #include "base/cq_err.h"
 #include "smtp/smtp_path.h"
 
-#define SMTP_LINE_MAX 2048       /* octets of a command with its CRLF: 512, and room for the extensions' parameters */
-#define SMTP_AUTH_LINE_MAX 12288 /* RFC 4954 4: of an AUTH exchange */
-#define SMTP_PARAMS_MAX 10       /* ESMTP parameters of one command */
-
 /* Finds the end of the first line. CQ_OK: *line_r is the line without CRLF and *used_r octets make it up; CQ_E_AGAIN:
  * no line yet; CQ_E_LIMIT: longer than `max`. A bare LF ends a command line too (old clients), but a line that holds
  * a NUL or a bare CR is CQ_E_PROTO: *used_r says where it ends. */

@@ -4,12 +4,9 @@
 #define SMTP_PATH_H
 
 #include "base/cq_pool.h"
+#include "smtp/smtp_limits.h"
 
 #include <stdbool.h>
-
-#define SMTP_LOCAL_MAX 64   /* octets, RFC 5321 4.5.3.1.1 */
-#define SMTP_DOMAIN_MAX 255 /* 4.5.3.1.2 */
-#define SMTP_PATH_MAX 256   /* 4.5.3.1.3, with its punctuation; a source route comes on top */
 
 struct smtp_path {
     bool null;              /* <> */

@@ -4,6 +4,7 @@
 #include "base/cq_args.h"
 #include "base/cq_log.h"
 #include "node/node.h"
+#include "node/node_limits.h"
 
 #define EXIT_START 1
 
@@ -20,7 +21,9 @@ int main(int argc, char **argv)
                                        .version = CHASQUI_VERSION,
                                        .about = "Holds replicas of the cluster's shards: mail, queues, events.",
                                        .parts = parts,
-                                       .part_count = NODE_CONFIG_PARTS};
+                                       .part_count = NODE_CONFIG_PARTS,
+                                       .limits = node_limit_tables,
+                                       .limit_count = node_limit_table_count};
     if (!cq_program_start(&program, argc, argv, pool, &status)) {
         cq_pool_free(&pool);
         return status;

@@ -18,7 +18,8 @@ struct question {
 static void ask(void *arg)
 {
     struct question *question = arg;
-    admin_missing_check(question->frontend->directory, question->account);
+    if (admin_missing_wait())
+        admin_missing_check(question->frontend->directory, question->account);
     atomic_fetch_sub(&question->frontend->missing_questions, 1);
     free(question);
 }

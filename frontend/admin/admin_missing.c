@@ -1,6 +1,7 @@
 #include "admin/admin_missing.h"
 
 #include "base/cq_log.h"
+#include "io/io_fiber.h"
 
 enum { M_MISSING };
 static const struct cq_metric metric_rows[] = {
@@ -8,6 +9,11 @@ static const struct cq_metric metric_rows[] = {
                              "Answers of a shard that it has no such account, for one that the directory has; alarm"),
 };
 struct cq_metrics admin_missing_metrics = CQ_METRICS_OF(metric_rows);
+
+bool admin_missing_wait(void)
+{
+    return !io_fiber_running() || io_fiber_sleep(ADMIN_MISSING_WAIT_MS) == CQ_OK;
+}
 
 bool admin_missing_check(struct directory *directory, uint64_t account_id)
 {

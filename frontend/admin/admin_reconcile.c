@@ -174,34 +174,39 @@ static void log_attempt(const struct dir_account *account, uint32_t group, enum 
                        CQ_F_U64("group", group), CQ_F_ERR(err));
 }
 
-/* The step was refused because an operator or another front-end came between. */
-static bool has_moved_on(struct directory *directory, const struct dir_account *account, struct cq_pool *pool)
+/* The row as it is now in the database: a page is up to seconds old, and an operator or another front-end may have been
+ * there. false: it has another state, or nobody can tell. */
+static bool look_again(struct directory *directory, const struct dir_account *seen, struct cq_pool *pool,
+                       struct dir_account *now_r)
 {
-    struct dir_account now;
-    enum cq_rc rc = directory_account(directory, account->id, pool, &now, NULL);
-    return rc == CQ_E_NOT_FOUND || (rc == CQ_OK && now.state != account->state);
+    const struct dir_pending_query query = {.after_us = seen->state_us, .after_id = seen->id - 1, .max = 1};
+    struct dir_account *rows;
+    size_t count = 0;
+    enum cq_rc rc = directory_pending_list(directory, &query, pool, &rows, &count, NULL);
+    if (rc != CQ_OK || count == 0 || rows[0].id != seen->id || rows[0].state_us != seen->state_us)
+        return false;
+    *now_r = rows[0];
+    return true;
 }
 
-/* The row as it is now: the page is seconds old, and another front-end may have been there. */
-static void finish(struct work *w, uint64_t id, struct cq_pool *pool)
+static void finish(struct work *w, const struct dir_account *seen, struct cq_pool *pool)
 {
     const struct admin_reconcile_config *config = &w->r->config;
-    uint32_t group = config->group_of(config->ctx, id);
-    struct dir_account account;
+    uint32_t group = config->group_of(config->ctx, seen->id);
+    struct dir_account account, now;
     struct cq_err err = {0};
     if (is_resting(w->r, group, w->now_us)) {
         w->round->left_alone++;
         return;
     }
-    enum cq_rc rc = directory_account(config->directory, id, pool, &account, &err);
-    if (rc != CQ_OK || (account.state != DIR_CREATING && account.state != DIR_DELETING))
+    if (!look_again(config->directory, seen, pool, &account))
         return;
     bool creating = account.state == DIR_CREATING;
     w->tried++;
-    rc = creating ? admin_finish_creating(config->directory, config->store, &account, &err)
-                  : admin_finish_deleting(config->directory, config->store, &account, &err);
-    if (rc != CQ_OK && !is_trouble(rc) && has_moved_on(config->directory, &account, pool))
-        return;
+    enum cq_rc rc = creating ? admin_finish_creating(config->directory, config->store, &account, &err)
+                             : admin_finish_deleting(config->directory, config->store, &account, &err);
+    if (rc != CQ_OK && !is_trouble(rc) && !look_again(config->directory, &account, pool, &now))
+        return; /* refused because somebody came between */
     note_answer(w, group, rc);
     cq_metric_add(&admin_reconcile_metrics, M_STEPS, 1, creating ? CREATING : DELETING,
                   rc == CQ_OK      ? DONE
@@ -225,7 +230,7 @@ static bool finish_page(struct work *w, struct cq_pool *pool)
         return false;
     }
     for (; i < count && may_go_on(w); i++) {
-        finish(w, accounts[i].id, pool);
+        finish(w, &accounts[i], pool);
         r->after_us = accounts[i].state_us;
         r->after_id = accounts[i].id;
     }
@@ -263,12 +268,48 @@ static unsigned audit_one(struct work *w, const struct dir_account *account, str
     enum cq_rc rc = mailstore_get_account(config->store, &shard, pool, &state, &err);
     note_answer(w, config->group_of(config->ctx, account->id), rc);
     if (rc == CQ_E_NO_ACCOUNT)
-        return admin_missing_check(config->directory, account->id) ? AUDIT_MISSING : AUDIT_OK;
+        return AUDIT_MISSING;
     if (rc != CQ_OK)
         return AUDIT_UNKNOWN;
     if (!limits_differ(&state.limits, &wanted) || state.limits.directory_version > wanted.directory_version)
         return AUDIT_OK;
     return mailstore_set_limits(config->store, &shard, &wanted, &err) == CQ_OK ? AUDIT_LIMITS : AUDIT_UNKNOWN;
+}
+
+static void note_audit(struct work *w, unsigned result)
+{
+    cq_metric_add(&admin_reconcile_metrics, M_AUDIT, 1, result);
+    w->round->missing += result == AUDIT_MISSING;
+    w->round->limits_sent += result == AUDIT_LIMITS;
+}
+
+/* Their shards do not know them: were they being removed, or are they alarms? */
+static void judge_missing(struct work *w, const uint64_t *ids, size_t count)
+{
+    if (count == 0 || !admin_missing_wait())
+        return;
+    for (size_t i = 0; i < count; i++)
+        note_audit(w, admin_missing_check(w->r->config.directory, ids[i]) ? AUDIT_MISSING : AUDIT_OK);
+}
+
+static void audit_page(struct work *w, const struct dir_account *accounts, size_t count, struct cq_pool *pool)
+{
+    const struct admin_reconcile_config *config = &w->r->config;
+    uint64_t *missing = cq_pool_calloc(pool, count + 1, sizeof *missing);
+    size_t missing_count = 0;
+    for (size_t i = 0; i < count && w->trouble < TROUBLE_MAX && !io_fiber_cancelled(); i++) {
+        if (w->r->audit_after_id)
+            w->r->audit_after_id = accounts[i].id;
+        if (is_resting(w->r, config->group_of(config->ctx, accounts[i].id), w->now_us))
+            continue;
+        unsigned result = audit_one(w, &accounts[i], pool);
+        w->round->audited++;
+        if (result == AUDIT_MISSING)
+            missing[missing_count++] = accounts[i].id;
+        else
+            note_audit(w, result);
+    }
+    judge_missing(w, missing, missing_count);
 }
 
 static void audit_some(struct work *w)
@@ -282,18 +323,8 @@ static void audit_some(struct work *w)
     struct cq_pool *pool = cq_pool_new(16u << 10);
     if (directory_account_list(r->config.directory, &filter, pool, &accounts, &count, NULL) != CQ_OK)
         count = 0;
-    r->audit_after_id = count == filter.max ? r->audit_after_id : 0;
-    for (size_t i = 0; i < count && w->trouble < TROUBLE_MAX && !io_fiber_cancelled(); i++) {
-        if (count == filter.max)
-            r->audit_after_id = accounts[i].id;
-        if (is_resting(r, r->config.group_of(r->config.ctx, accounts[i].id), w->now_us))
-            continue;
-        unsigned result = audit_one(w, &accounts[i], pool);
-        cq_metric_add(&admin_reconcile_metrics, M_AUDIT, 1, result);
-        w->round->audited++;
-        w->round->missing += result == AUDIT_MISSING;
-        w->round->limits_sent += result == AUDIT_LIMITS;
-    }
+    r->audit_after_id = count == filter.max ? accounts[0].id : 0; /* 0: the last page, then from the start */
+    audit_page(w, accounts, count, pool);
     cq_pool_free(&pool);
 }
 

@@ -205,7 +205,8 @@ struct dir_pending_query {
     size_t max;                  /* <= 1,000 */
 };
 
-/* The oldest first: in the order of state_us; rows of one moment in an order of the backend's that stays the same. */
+/* The oldest first: in the order of state_us, then of ids as signed numbers. Always of the database itself, never of
+ * what is remembered (dir_cache.h). */
 enum cq_rc directory_pending_list(struct directory *directory, const struct dir_pending_query *query,
                                   struct cq_pool *pool, struct dir_account **accounts_r, size_t *count_r,
                                   struct cq_err *err);

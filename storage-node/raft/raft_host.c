@@ -515,6 +515,7 @@ enum cq_rc raft_host_status(const struct raft_host *host, uint32_t number, struc
         .commit_index = group->commit,
         .floor = group->floor,
         .pending_bytes = group->pending_bytes,
+        .conf_committed = group->conf_count && group->confs[group->conf_count - 1].index <= group->conf_fired,
         .log_bytes = raft_log_bytes_after(&group->log, 0),
         .holds = (uint32_t)group->hold_count,
     };

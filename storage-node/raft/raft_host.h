@@ -244,6 +244,15 @@ void raft_host_release(struct raft_host *host, uint32_t group, uint64_t replica)
 size_t raft_host_conf_at(const struct raft_host *host, uint32_t group, uint64_t index, uint64_t *conf_index_r,
                          struct raft_member *members_r, size_t max);
 
+/* Proposes another configuration: a leader only, one change at a time: one member more, one less, or another role of
+ * one. CQ_OK: it is in the log, and in force for elections and commits; status.conf_committed tells when it is
+ * committed. A replica that is removed is not told. CQ_E_NOT_LEADER, CQ_E_UNAVAILABLE, CQ_E_CONFLICT (the last change
+ * is not committed yet), CQ_E_INVALID (more than one change, no voter left, this leader itself, a node twice). */
+enum cq_rc raft_host_reconfigure(struct raft_host *host, uint32_t group, const struct raft_member *members,
+                                 size_t count);
+/* What a member has durably, as the leader knows it; 0: nothing, or not known. */
+uint64_t raft_host_match(const struct raft_host *host, uint32_t group, uint64_t replica);
+
 /* Hands leadership over; `to` NULL: to the voter that is furthest. CQ_E_NOT_LEADER, CQ_E_NOT_FOUND (no such voter).
  * The attempt ends by itself after one election time-out; proposals fail with CQ_E_NOT_LEADER meanwhile. */
 enum cq_rc raft_host_transfer(struct raft_host *host, uint32_t group, const struct raft_node *to);
@@ -274,6 +283,7 @@ struct raft_group_status {
     uint64_t pending_bytes;
     bool has_leader;
     struct raft_node leader;
+    bool conf_committed;        /* the latest configuration is */
     uint64_t log_bytes;         /* of the entries in the log, with their bodies */
     uint64_t slowest_lag;       /* leader: entries that the slowest member lacks */
     uint64_t slowest_lag_bytes; /* their octets, with bodies; of those that the log still has */

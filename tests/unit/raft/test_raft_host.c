@@ -447,6 +447,103 @@ static void a_state_older_than_the_log_is_refused(void **state)
     end(sim);
 }
 
+/* ---- Other members ---- */
+
+static void reconfigured(struct sim *sim, const struct raft_member *members, size_t count)
+{
+    enum cq_rc rc = CQ_E_CONFLICT;
+    for (int i = 0; i < 100 && rc != CQ_OK; i++) {
+        struct sim_node *leader = wait_leader(sim, 0);
+        rc = raft_host_reconfigure(leader->host, 1, members, count);
+        sim_node_turn(leader);
+        run_for(sim, 50 * SIM_MS);
+    }
+    assert_int_equal(rc, CQ_OK);
+    for (int i = 0; i < 100 && !status_of(sim_leader(sim, 0)).conf_committed; i++)
+        run_for(sim, 50 * SIM_MS);
+    assert_true(status_of(sim_leader(sim, 0)).conf_committed);
+}
+
+static void only_one_change_at_a_time_is_taken(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    struct raft_member now[4], wrong[4];
+    append(sim, leader, 0, 1, 0);
+    assert_int_equal(raft_host_members(leader->host, 1, now, 3), 3);
+    now[3] = (struct raft_member){.replica = 5000, .node = {{9}}, .role = RAFT_MEMBER_STANDBY};
+    assert_int_equal(raft_host_reconfigure(leader->host, 1, now, 3), CQ_E_INVALID); /* none */
+    memcpy(wrong, now, sizeof wrong);
+    wrong[(leader->index + 1) % 3].replica = 4999; /* an exchange */
+    assert_int_equal(raft_host_reconfigure(leader->host, 1, wrong, 3), CQ_E_INVALID);
+    memcpy(wrong, now, sizeof wrong);
+    wrong[leader->index].role = RAFT_MEMBER_STANDBY; /* itself */
+    assert_int_equal(raft_host_reconfigure(leader->host, 1, wrong, 3), CQ_E_INVALID);
+    memcpy(wrong, now, sizeof wrong);
+    wrong[3].node = wrong[0].node; /* a node twice */
+    assert_int_equal(raft_host_reconfigure(leader->host, 1, wrong, 4), CQ_E_INVALID);
+    struct sim_node *follower = sim->nodes[(leader->index + 1) % 3];
+    assert_int_equal(raft_host_reconfigure(follower->host, 1, now, 4), CQ_E_NOT_LEADER);
+    assert_int_equal(raft_host_reconfigure(leader->host, 1, now, 4), CQ_OK);
+    assert_int_equal(raft_host_reconfigure(leader->host, 1, now, 3), CQ_E_CONFLICT); /* not committed yet */
+    sim_node_turn(leader);
+    run_for(sim, SIM_S);
+    assert_true(status_of(leader).conf_committed);
+    assert_int_equal(raft_host_members(follower->host, 1, wrong, 4), 4);
+    append(sim, leader, 0, 2, 0);
+    reconfigured(sim, now, 3);
+    end(sim);
+}
+
+/* A replica lost everything: its old id goes, its node comes back under a new one, without a vote first. */
+static void a_lost_replica_comes_back_under_a_new_id(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0), *node = sim->nodes[(leader->index + 1) % 3];
+    struct raft_member members[3], left[3];
+    size_t count = 0;
+    for (uint64_t i = 1; i <= 50; i++)
+        append(sim, leader, 0, i, 100);
+    assert_int_equal(raft_host_members(leader->host, 1, members, 3), 3);
+    raft_host_remove(node->host, 1); /* as if it had never been */
+    for (size_t i = 0; i < 3; i++)
+        if (!raft_node_eq(&members[i].node, &node->id))
+            left[count++] = members[i];
+    reconfigured(sim, left, 2);
+    left[2] = (struct raft_member){.replica = 5000, .node = node->id, .role = RAFT_MEMBER_STANDBY};
+    reconfigured(sim, left, 3);
+    append(sim, leader, 0, 51, 0); /* two of two */
+    run_for(sim, SIM_S);
+
+    struct raft_install install = {.group = 1, .replica = 5000, .members = members};
+    install.index = leader->groups[0].written_applied;
+    install.term = raft_log_term(&raft_host_find(leader->host, 1)->log, install.index);
+    install.member_count = raft_host_conf_at(leader->host, 1, install.index, &install.conf_index, members, 3);
+    assert_int_equal(install.member_count, 3);
+    struct store_batch *batch = store_batch_new(node->store);
+    enum raft_install_log log;
+    struct raft_boot *boot = NULL;
+    assert_int_equal(raft_boot_install(node->store, batch, &install, &log, NULL), CQ_OK);
+    assert_int_equal(store_write(node->store, batch, true, NULL), CQ_OK);
+    store_batch_free(&batch);
+    assert_int_equal(raft_boot_read(node->store, 1, 5000, &boot, NULL), CQ_OK);
+    const struct raft_group_config config = {
+        .group = 1, .replica = 5000, .incarnation = 7000, .applied = install.index};
+    assert_int_equal(raft_host_add(node->host, &config, &boot, NULL), CQ_OK);
+    sim_node_turn(node);
+    for (int i = 0; i < 100 && raft_host_match(leader->host, 1, 5000) < install.index; i++)
+        run_for(sim, 50 * SIM_MS);
+    assert_true(raft_host_match(leader->host, 1, 5000) >= install.index);
+    left[2].role = RAFT_MEMBER_VOTER;
+    reconfigured(sim, left, 3);
+    assert_true(status_of(node).last_index >= install.index && status_of(node).replica == 5000);
+    assert_int_equal(raft_host_members(node->host, 1, members, 3), 3);
+    assert_true(members[2].replica == 5000 && members[2].role == RAFT_MEMBER_VOTER);
+    sim_free(&sim);
+}
+
 static void proposals_over_the_limit_are_refused_and_taken_again_later(void **state)
 {
     (void)state;
@@ -635,6 +732,8 @@ int main(void)
         cmocka_unit_test(a_released_hold_lets_the_log_go),
         cmocka_unit_test(a_log_that_has_the_copied_entry_stays),
         cmocka_unit_test(a_state_older_than_the_log_is_refused),
+        cmocka_unit_test(only_one_change_at_a_time_is_taken),
+        cmocka_unit_test(a_lost_replica_comes_back_under_a_new_id),
         cmocka_unit_test(proposals_over_the_limit_are_refused_and_taken_again_later),
         cmocka_unit_test(leadership_is_handed_over_on_request),
         cmocka_unit_test(many_groups_share_nodes_and_idle_cheaply),

@@ -87,6 +87,10 @@ enum cq_rc node_group_open(struct node *node, const struct node_group_spec *spec
 /* The first topology after the store was lost: none of the replicas that it names is ever made here. On a fiber. */
 void node_lost_replicas(struct node *node, const struct topology *topology);
 
+/* A replica that was made here before and is gone: a place for it, without a machine and outside Raft, until it has
+ * been copied under a new id. */
+void node_group_lost(struct node *node, uint32_t group);
+
 /* Since when (monotonic us) the node is connected; 0: it is not. Any thread. */
 uint64_t node_peer_since(struct node *node, const uint8_t uuid[static 16]);
 

@@ -301,3 +301,20 @@ void node_lost_replicas(struct node *node, const struct topology *t)
         CQ_ERROR, "node.replicas_lost", CQ_F_U64("up_to", w.id),
         CQ_F_STR("action", "this node's store was made anew; its former replicas stay away until they are replaced"));
 }
+
+void node_group_lost(struct node *node, uint32_t id)
+{
+    struct group *group = groups_find(&node->groups, id);
+    if (!group && claim(node, id)) {
+        group = cq_new(struct group);
+        group->record = (struct replica_record){.group = id, .incarnation = group_first_incarnation(id)};
+        group->watches = watch_table_new();
+        group->apply = apply_group_open(node->apply, id, NULL);
+        apply_group_set_ctx(group->apply, group);
+        group->raft = node->raft;
+        atomic_store(&group->failed, true);
+        atomic_store_explicit(&node->groups.by_id[id], group, memory_order_release);
+    }
+    if (group)
+        reseeder_want(node->reseeder, group, RESEED_LOST);
+}

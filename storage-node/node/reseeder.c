@@ -48,6 +48,11 @@ void reseeder_show(struct group *group, enum reseed_show show)
 
 /* ---- Wishes ---- */
 
+static const char *const reasons[] = {[RESEED_JOIN] = "no vote yet",
+                                      [RESEED_BEHIND] = "behind the log",
+                                      [RESEED_SUSPECT] = "damaged",
+                                      [RESEED_LOST] = "lost"};
+
 static void on_look_soon(struct io_loop *loop, void *arg)
 {
     (void)loop;
@@ -65,8 +70,7 @@ void reseeder_want(struct reseeder *r, struct group *group, enum reseed_reason w
     } while (!atomic_compare_exchange_weak(&group->reseed_wish, &old, wish));
     if (atomic_load(&group->reseed_state) == SHOW_NOTHING)
         reseeder_show(group, SHOW_WAITING);
-    cq_log(CQ_WARN, "reseed.wanted", CQ_F_U64("group", group->record.group),
-           CQ_F_STR("why", why == RESEED_SUSPECT ? "damaged" : "behind the log"));
+    cq_log(CQ_WARN, "reseed.wanted", CQ_F_U64("group", group->record.group), CQ_F_STR("why", reasons[why]));
     io_loop_post(r->loop, on_look_soon, r);
 }
 
@@ -105,13 +109,26 @@ static void tell_end(const struct attempt *a, enum cq_rc rc, const struct cq_err
     }
 }
 
+/* A vote last, when nothing is missing any more. */
+static enum cq_rc become_voter(struct attempt *a, struct cq_err *err)
+{
+    enum cq_rc rc = reseeder_find_source(a, err);
+    if (rc == CQ_OK)
+        rc = reseeder_join(a, true, err);
+    return rc == CQ_OK ? reseeder_tell_map(a, err) : rc;
+}
+
 static enum cq_rc run_steps(struct attempt *a, struct cq_err *err)
 {
-    enum cq_rc rc = begin(a, err);
+    enum cq_rc rc = a->lost ? reseeder_take_id(a, err) : CQ_OK;
+    if (rc == CQ_OK)
+        rc = begin(a, err);
     if (rc == CQ_OK && a->suspect)
         rc = reseeder_leave(a, LEAVE_MS, err);
     if (rc == CQ_OK)
         rc = reseeder_find_source(a, err);
+    if (rc == CQ_OK && a->lost)
+        rc = reseeder_join(a, false, err);
     if (rc == CQ_OK)
         rc = reseed_copy(&a->target, &(struct reseed_io){a, reseeder_ask, reseeder_write_page}, &a->offer, &a->digest,
                          err);
@@ -128,12 +145,17 @@ static enum cq_rc attempt(struct reseeder *r, struct group *group, int wish)
     a->reseeder = r;
     a->node = r->config.node;
     a->group = group;
-    a->suspect = wish == RESEED_SUSPECT + 1;
+    a->suspect = wish == RESEED_SUSPECT + 1 || wish == RESEED_LOST + 1;
+    a->lost = wish == RESEED_LOST + 1;
     a->began_us = cq_time_mono_us();
     atomic_store(&group->reseed_bytes, 0);
     atomic_store(&group->reseed_chunks, 0);
-    enum cq_rc rc = run_steps(a, &err);
-    tell_end(a, rc, &err);
+    bool joins = wish == RESEED_JOIN + 1;
+    enum cq_rc rc = joins ? become_voter(a, &err) : run_steps(a, &err);
+    if (!joins)
+        tell_end(a, rc, &err);
+    else if (rc != CQ_OK && rc != CQ_E_CANCELLED)
+        cq_log(CQ_WARN, "reseed.no_vote_yet", CQ_F_U64("group", group->record.group), CQ_F_ERR(&err));
     reseed_target_fini(&a->target);
     rpc_client_free(&a->client);
     free(a);
@@ -199,7 +221,10 @@ static void run_group(void *arg)
     if (rc == CQ_OK && wish) {
         rc = attempt(r, group, wish);
         if (rc == CQ_OK) {
+            bool lost = wish == RESEED_LOST + 1;
             atomic_compare_exchange_strong(&group->reseed_wish, &wish, 0);
+            if (lost) /* after a restart topology_keeper.c sees that it has still to be done */
+                reseeder_want(r, group, RESEED_JOIN);
             cleaned = finish_cleanup(r, group);
         }
     }

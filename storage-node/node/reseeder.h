@@ -11,8 +11,10 @@ struct node;
 struct reseeder;
 
 enum reseed_reason {
+    RESEED_JOIN,    /* it was copied under a new id, and has no vote yet, or the shard map does not name it */
     RESEED_BEHIND,  /* the leader's log begins after what the replica has: all that it has is sound */
     RESEED_SUSPECT, /* it has read something damaged: it leaves Raft, and nothing that it has is trusted */
+    RESEED_LOST,    /* there is nothing: its node comes back with a replica of a new id (node_group_lost()) */
 };
 
 struct reseeder_config {

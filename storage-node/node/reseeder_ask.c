@@ -6,7 +6,9 @@
 #include "node/call_codec.h"
 #include "node/reseeder_private.h"
 #include "node/topology_keeper.h"
+#include "node/system_client.h"
 #include "proto/reseed.pb-c.h"
+#include "proto/system.pb-c.h"
 
 #define QUESTION_MS 30000
 #define CLOSE_MS 2000
@@ -177,6 +179,104 @@ void reseeder_close_session(struct attempt *a, bool flipped)
     struct cq_pool *pool = cq_pool_new(512);
     call(a, CHASQUI__RESEED__METHOD__CLOSE, &close.base, CLOSE_MS, pool, &reply, NULL); /* else it ends by itself */
     cq_pool_free(&pool);
+}
+
+/* ---- A replica under a new id ---- */
+
+enum cq_rc reseeder_join(struct attempt *a, bool vote, struct cq_err *err)
+{
+    Chasqui__Reseed__Join join = CHASQUI__RESEED__JOIN__INIT;
+    struct rpc_reply_in reply = {0};
+    struct cq_pool *pool = cq_pool_new(4096);
+    struct reseed_answer *answer = cq_new(struct reseed_answer);
+    join.group = a->group->record.group;
+    join.replica = a->group->record.replica;
+    join.vote = vote;
+    cq_buf_init(&answer->page, RESEED_PAGE_MAX);
+    enum cq_rc rc = call(a, CHASQUI__RESEED__METHOD__JOIN, &join.base, QUESTION_MS, pool, &reply, err);
+    if (rc == CQ_OK)
+        rc = take_page(a, &reply, answer, err);
+    cq_buf_fini(&answer->page);
+    free(answer);
+    cq_pool_free(&pool);
+    return rc;
+}
+
+static enum cq_rc allocate(struct attempt *a, uint64_t *id_r, struct cq_err *err)
+{
+    Chasqui__System__AllocateReplicas message = CHASQUI__SYSTEM__ALLOCATE_REPLICAS__INIT;
+    struct cq_pool *pool = cq_pool_new(4096);
+    struct cq_slice body;
+    message.count = 1;
+    enum cq_rc rc =
+        system_call(a->node, NULL, 0, CHASQUI__SYSTEM__METHOD__ALLOCATE_REPLICAS, message_pack(&message.base, pool),
+                    io_loop_deadline(a->reseeder->loop, QUESTION_MS), pool, &body, err);
+    Chasqui__System__AllocateReplicasReply *reply =
+        rc == CQ_OK ? chasqui__system__allocate_replicas_reply__unpack(NULL, body.len, body.data) : NULL;
+    if (rc == CQ_OK && (!reply || reply->count != 1 || !reply->first))
+        rc = CQ_FAIL(err, CQ_E_PROTO, "the system shard's ids do not decode");
+    *id_r = rc == CQ_OK ? reply->first : 0;
+    if (reply)
+        chasqui__system__allocate_replicas_reply__free_unpacked(reply, NULL);
+    cq_pool_free(&pool);
+    return rc;
+}
+
+enum cq_rc reseeder_take_id(struct attempt *a, struct cq_err *err)
+{
+    struct reseed_record record;
+    enum cq_rc rc = reseed_record_read(a->node->dir.store, a->group->record.group, &record, err);
+    if (rc == CQ_OK)
+        a->group->record.replica = record.replica;
+    else if (rc == CQ_E_NOT_FOUND)
+        rc = allocate(a, &a->group->record.replica, err);
+    return rc;
+}
+
+/* The shard as it will be: this node's replica under its new id, with a vote. */
+static enum cq_rc set_shard(struct attempt *a, const struct topology *t, const struct topology_shard *shard,
+                            struct cq_err *err)
+{
+    Chasqui__System__SetShard message = CHASQUI__SYSTEM__SET_SHARD__INIT;
+    Chasqui__System__Shard wire = CHASQUI__SYSTEM__SHARD__INIT;
+    Chasqui__System__Replica replicas[TOPOLOGY_REPLICAS_MAX], *list[TOPOLOGY_REPLICAS_MAX];
+    struct cq_pool *pool = cq_pool_new(4096);
+    struct cq_slice body;
+    uint32_t me = topology_node_index(t, a->node->dir.node);
+    wire.group = shard->group;
+    wire.home = (char *)(uintptr_t)shard->home;
+    wire.preferred = shard->preferred;
+    for (size_t i = 0; i < shard->replica_count; i++) {
+        const struct topology_replica *r = &shard->replicas[i];
+        chasqui__system__replica__init(&replicas[i]);
+        replicas[i].id = r->node == me ? a->group->record.replica : r->id;
+        replicas[i].node = (ProtobufCBinaryData){.len = 16, .data = (uint8_t *)(uintptr_t)t->nodes[r->node].uuid};
+        replicas[i].voter = r->node == me || r->voter;
+        if (r->node == me && shard->preferred == r->id)
+            wire.preferred = a->group->record.replica;
+        list[i] = &replicas[i];
+    }
+    wire.replicas = list;
+    wire.n_replicas = shard->replica_count;
+    message.if_epoch = t->epoch;
+    message.shard = &wire;
+    enum cq_rc rc = system_call(a->node, NULL, 0, CHASQUI__SYSTEM__METHOD__SET_SHARD, message_pack(&message.base, pool),
+                                io_loop_deadline(a->reseeder->loop, QUESTION_MS), pool, &body, err);
+    cq_pool_free(&pool);
+    return rc;
+}
+
+enum cq_rc reseeder_tell_map(struct attempt *a, struct cq_err *err)
+{
+    const struct topology *t = topology_keeper_get(a->node->keeper);
+    const struct topology_shard *shard = t ? topology_shard(t, a->group->record.group) : NULL;
+    uint32_t me = t ? topology_node_index(t, a->node->dir.node) : TOPOLOGY_NONE;
+    const struct topology_replica *mine = shard && me != TOPOLOGY_NONE ? topology_replica_on(shard, me) : NULL;
+    enum cq_rc rc = CQ_OK;
+    if (mine && mine->id != a->group->record.replica)
+        rc = set_shard(a, t, shard, err);
+    topology_unref(&t);
+    return rc;
 }
 
 /* ---- The source ---- */

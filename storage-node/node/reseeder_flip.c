@@ -129,6 +129,9 @@ static enum cq_rc write_flip(struct attempt *a, struct replica_record *record, s
     record->generation = a->target.record.generation;
     record->replica = a->target.record.replica;
     replica_record_put(batch, record);
+    if (record->replica > atomic_load(&a->node->made))
+        atomic_store(&a->node->made, record->replica);
+    replica_floor_put(batch, atomic_load(&a->node->made));
     enum cq_rc rc = reseed_flip(&a->target, &a->offer.mark, a->offer.conf_index, a->offer.members,
                                 a->offer.member_count, batch, &log, err);
     if (rc == CQ_OK) {

@@ -43,6 +43,7 @@ struct attempt {
     struct node *node;
     struct group *group;
     bool suspect;
+    bool lost; /* there was nothing before */
     uint64_t began_us;
     struct reseed_target target;
     struct reseed_offer offer;
@@ -56,6 +57,12 @@ void reseeder_show(struct group *group, enum reseed_show show);
 enum cq_rc reseeder_find_source(struct attempt *a, struct cq_err *err);
 enum cq_rc reseeder_ask(void *attempt, const struct reseed_question *question, struct reseed_answer *answer,
                         struct cq_err *err);
+/* This node's replica is a member of the group, with a vote if that is said, and no other of this node is. */
+enum cq_rc reseeder_join(struct attempt *a, bool vote, struct cq_err *err);
+/* The id that the replica will have: the record's, or a new one of the system shard's. */
+enum cq_rc reseeder_take_id(struct attempt *a, struct cq_err *err);
+/* The shard map names this replica. */
+enum cq_rc reseeder_tell_map(struct attempt *a, struct cq_err *err);
 void reseeder_close_session(struct attempt *a, bool flipped);
 
 /* ---- reseeder_flip.c ---- */

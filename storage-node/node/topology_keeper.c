@@ -9,6 +9,7 @@
 #include "io/io_sync.h"
 #include "node/call_codec.h"
 #include "node/node.h"
+#include "node/reseeder.h"
 #include "node/system_client.h"
 #include "proto/system.pb-c.h"
 #include "system/system_machine.h"
@@ -205,7 +206,12 @@ static bool open_shard(struct topology_keeper *k, const struct topology *t, cons
                        uint32_t me)
 {
     const struct topology_replica *mine = topology_replica_on(shard, me);
-    if (!mine || groups_find(&k->node->groups, shard->group))
+    struct group *group = groups_find(&k->node->groups, shard->group);
+    if (mine && group && group->record.generation && group->record.replica != mine->id) {
+        reseeder_want(k->node->reseeder, group, RESEED_JOIN);
+        return false;
+    }
+    if (!mine || group)
         return true;
     struct raft_member members[RAFT_MEMBERS_MAX];
     const struct node_group_spec spec = {.record = {.group = shard->group,
@@ -220,6 +226,7 @@ static bool open_shard(struct topology_keeper *k, const struct topology *t, cons
         return true;
     if (rc == CQ_E_CONFLICT) { /* until the shard map names another one */
         cq_log_limited(1, CQ_ERROR, "group.replica_lost", CQ_F_U64("group", shard->group), CQ_F_ERR(&err));
+        node_group_lost(k->node, shard->group);
         return true;
     }
     cq_log(CQ_ERROR, "group.not_created", CQ_F_U64("group", shard->group), CQ_F_ERR(&err));

@@ -25,7 +25,13 @@
     X(PLANT_REUSE_UID, "reuse-uid", "one write in four of a mailbox, with its UIDNEXT, is lost")                       \
     X(PLANT_RESURRECT, "resurrect", "an expunge is not written to the store")                                          \
     X(PLANT_LOSE_FLAG, "lose-flag", "adding flags replaces those that are there")                                      \
-    X(PLANT_FORGET_REQUESTS, "forget-requests", "remembered results do not reach the store")
+    X(PLANT_FORGET_REQUESTS, "forget-requests", "remembered results do not reach the store")                           \
+    X(PLANT_STAGE_TWICE, "stage-twice", "a staged body can be stored by two commands")                                 \
+    X(PLANT_FREE_COPY, "free-copy", "COPY is not held against the quota")                                              \
+    X(PLANT_SKIP_EVENT, "skip-event", "the outbox is read past the second event of an entry")                          \
+    X(PLANT_CURSOR_SKIPS, "cursor-skips", "the outbox cursor goes one event further than what was published")          \
+    X(PLANT_KEY_STAYS, "key-stays", "a delivery key absorbs more than one delivery")                                   \
+    X(PLANT_KEEP_DELETED, "keep-deleted", "a deleted account goes on as if nothing had happened")
 
 enum cq_plant {
 #define CQ_PLANT_ENUM(symbol, name, what) symbol,

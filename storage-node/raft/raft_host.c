@@ -3,6 +3,7 @@
 
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
+#include "base/cq_planted.h"
 
 #include <stdlib.h>
 
@@ -277,15 +278,23 @@ void raft_host_peer_gone(struct raft_host *host, const struct raft_node *node, b
     }
 }
 
-void raft_host_persisted(struct raft_host *host, struct raft_job *job)
+static void durable_until(struct raft_host *host, uint64_t job)
 {
-    CQ_ASSERT(raft_job_number(job) == host->durable_job + 1);
-    host->durable_job = raft_job_number(job);
-    raft_job_free(&job);
+    host->durable_job = job;
     for (size_t i = 0; i < host->group_count; i++) {
         if (!host->groups[i]->failed)
             raft_group_persisted(host->groups[i]);
     }
+}
+
+void raft_host_persisted(struct raft_host *host, struct raft_job *job)
+{
+    uint64_t number = raft_job_number(job);
+    raft_job_free(&job);
+    if (planted(PLANT_ACK_BEFORE_SYNC))
+        return;
+    CQ_ASSERT(number == host->durable_job + 1);
+    durable_until(host, number);
 }
 
 /* Nobody may wait for it any more: the group has gone, stepped down, or asked again. */
@@ -431,8 +440,12 @@ static void flush_persist(struct raft_host *host)
 {
     struct raft_job *job = host->job;
     host->job = NULL;
-    if (job)
-        host->output.persist(host->output.ctx, job);
+    if (!job)
+        return;
+    uint64_t number = raft_job_number(job);
+    host->output.persist(host->output.ctx, job);
+    if (planted(PLANT_ACK_BEFORE_SYNC))
+        durable_until(host, number);
 }
 
 static void flush_frames(struct raft_host *host)

@@ -1,5 +1,6 @@
 /* APPEND and DELIVER. */
 #include "mail/mail_summary.h"
+#include "base/cq_planted.h"
 #include "state/mail_private.h"
 
 _Static_assert(STATE_SUMMARY_MAX >= MAIL_SUMMARY_MAX, "no message is refused for the summary that a front-end made");
@@ -138,7 +139,8 @@ static enum cq_rc absorb(struct apply *a, struct cq_slice delivery_key, bool *ab
         return rc == CQ_E_NOT_FOUND ? CQ_OK : rc;
     if (a->now - kept > STATE_DELIVERY_KEY_AGE_US)
         return CQ_OK;
-    db_delete(a->v.m->db, &key);
+    if (!planted(PLANT_KEY_STAYS))
+        db_delete(a->v.m->db, &key);
     a->v.account.delivery_keys--;
     a->account_dirty = true;
     *absorbed_r = true;

@@ -1,6 +1,7 @@
 /* COPY and MOVE. The new messages share body and summary with the old ones. Each gets the next UID in the order of the
  * source UIDs; flags, keywords, internal date, email and thread ids stay, the save date is now (RFC 8514). Source and
  * destination may be the same mailbox. */
+#include "base/cq_planted.h"
 #include "state/mail_private.h"
 
 enum cq_rc apply_load_ends(struct apply *a, uint64_t from, uint64_t to, struct ends *ends)
@@ -103,7 +104,7 @@ static enum cq_rc transfer(struct apply *a, struct ends *ends, const struct uids
         return copy_job_start(a, ends, set, move);
     if (rc == CQ_OK && pick.count >= UINT32_MAX - ends->to->uidnext)
         rc = CQ_FAIL(a->v.err, CQ_E_LIMIT, "mailbox is out of UIDs");
-    if (rc == CQ_OK && pick.count && !move)
+    if (rc == CQ_OK && pick.count && !move && !planted(PLANT_FREE_COPY))
         rc = apply_quota(a, picked_bytes(&pick), pick.count);
     if (rc != CQ_OK)
         return rc;

@@ -8,6 +8,7 @@
  *
  * BUGS: what its leader was publishing at that moment is counted as dropped too. */
 #include "base/cq_endian.h"
+#include "base/cq_planted.h"
 #include "state/mail_private.h"
 
 static int position_cmp(struct outbox_position a, struct outbox_position b)
@@ -56,7 +57,7 @@ COMMAND(cmd_outbox_advance)
     struct outbox_position reached = rc == CQ_E_EOF || count == 0 ? to : gone[count - 1];
     if (position_cmp(reached, at) > 0) {
         m->group.outbox_index = reached.index;
-        m->group.outbox_sub_index = reached.sub_index;
+        m->group.outbox_sub_index = reached.sub_index + planted(PLANT_CURSOR_SKIPS);
     }
     return CQ_OK;
 }

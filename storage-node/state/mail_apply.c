@@ -4,6 +4,7 @@
  * A command that fails leaves nothing but its entry time, the marks of the chunks that it brought, its remembered
  * result and, the first time, the event that says that a quota refused it. */
 #include "base/cq_assert.h"
+#include "base/cq_planted.h"
 #include "state/mail_private.h"
 
 /* ---- judging ---- */
@@ -175,7 +176,7 @@ static struct cq_slice pack_answer(struct apply *a, enum cq_rc rc, struct cq_sli
 
 static struct cq_slice pack_notice(struct apply *a)
 {
-    if (!a->told)
+    if (!a->told || (planted(PLANT_DROP_NOTICE) && a->position.index % 8 == 0))
         return CQ_SLICE_NONE;
     Chasqui__Mail__Notice notice = CHASQUI__MAIL__NOTICE__INIT;
     notice.modseq = a->told_modseq;

@@ -1,5 +1,6 @@
 /* Bodies for reading, and the marks of dead ones. */
 #include "base/cq_endian.h"
+#include "base/cq_planted.h"
 #include "state/mail_private.h"
 
 #define DEAD_MARK 'd'
@@ -18,7 +19,7 @@ void dead_chunk_range(uint32_t group, uint64_t first_index, uint8_t from_r[stati
                       uint8_t to_r[static DEAD_CHUNK_KEY_SIZE])
 {
     dead_chunk_key(group, &(struct chunk_id){0}, from_r);
-    dead_chunk_key(group, &(struct chunk_id){.index = first_index}, to_r);
+    dead_chunk_key(group, &(struct chunk_id){.index = planted(PLANT_FREE_BODY_EARLY) ? UINT64_MAX : first_index}, to_r);
 }
 
 bool dead_chunk_parse(struct cq_slice key, uint32_t *group_r, struct chunk_id *id_r)

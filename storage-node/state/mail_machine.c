@@ -2,6 +2,7 @@
 
 #include "base/cq_endian.h"
 #include "base/cq_mem.h"
+#include "base/cq_planted.h"
 #include "state/mail_private.h"
 
 #include <stdlib.h>
@@ -166,7 +167,7 @@ enum cq_rc mail_machine_outbox_next(struct machine *machine, struct outbox_posit
     struct cq_slice found, value;
     key_begin(&key, db_space(m->db), 0, KEY_OUTBOX);
     key_u64(&key, after.index);
-    key_u32(&key, after.sub_index);
+    key_u32(&key, after.sub_index + (planted(PLANT_SKIP_EVENT) && after.sub_index == 0));
     key_u8(&key, 0); /* the first key over `after` itself */
     enum cq_rc rc = first_of(m, &key, pool, &found, &value);
     if (rc == CQ_OK)

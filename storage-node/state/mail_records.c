@@ -1,3 +1,4 @@
+#include "base/cq_planted.h"
 #include "state/mail_private.h"
 
 #include <stdlib.h>
@@ -70,7 +71,7 @@ enum cq_rc mail_load_account(struct mail_view *v)
     enum cq_rc rc = db_get(v->m->db, &key, v->pool, &bytes);
     if (rc == CQ_OK)
         rc = mail_decoded(v, account_record_get(bytes, &v->account), "account");
-    if (rc == CQ_E_NOT_FOUND || (rc == CQ_OK && v->account.state != ACCOUNT_ACTIVE))
+    if (rc == CQ_E_NOT_FOUND || (rc == CQ_OK && v->account.state != ACCOUNT_ACTIVE && !planted(PLANT_KEEP_DELETED)))
         return CQ_FAIL(v->err, CQ_E_NO_ACCOUNT, "account %016llx", (unsigned long long)v->id);
     return rc;
 }

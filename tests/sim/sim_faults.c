@@ -268,6 +268,27 @@ static void next_fault(struct sim *sim, void *arg, uint64_t a, uint64_t b)
            next_fault, mail, 0, 0);
 }
 
+/* The leader's own disk may be the only one that knows; or it was the one that did not. */
+void sim_fault_after(struct mail *mail, unsigned group)
+{
+    struct sim *sim = mail->sim;
+    struct sim_node *leader = sim_leader(sim, group);
+    if (!leader)
+        return;
+    sim_trace(sim, "fault: after an expunge, to the leader of group %u", group + 1);
+    mail->faults++;
+    switch (sim_below(sim, 4)) {
+    case 0:
+        crash(sim, leader, false);
+        break;
+    case 1:
+        power_cut_of_all(mail);
+        break;
+    default:
+        crash(sim, leader, true);
+    }
+}
+
 void sim_faults_start(struct mail *mail)
 {
     sim_at(mail->sim, 300 * SIM_MS, next_fault, mail, 0, 0);

@@ -34,8 +34,8 @@ static void nobody_waits(struct sim *sim, struct sim_node *node, void *arg, enum
     (void)sim, (void)node, (void)arg, (void)rc, (void)index, (void)outcome;
 }
 
-static enum cq_rc propose(struct sim_node *node, unsigned group, uint32_t method, uint64_t account,
-                          const ProtobufCMessage *message, uint64_t sequence, uint64_t stamp)
+enum cq_rc mail_propose(struct sim_node *node, unsigned group, uint32_t method, uint64_t account,
+                        const ProtobufCMessage *message, uint64_t sequence, uint64_t stamp)
 {
     struct cq_pool *pool = cq_pool_new(1024);
     uint64_t last = mail_machine_time(node->groups[group].machine), wall = sim_node_wall(node);
@@ -58,25 +58,6 @@ static enum cq_rc propose(struct sim_node *node, unsigned group, uint32_t method
     return rc;
 }
 
-static void advance_outbox(struct sim_node *node, unsigned group)
-{
-    struct machine *machine = node->groups[group].machine;
-    struct outbox_position at = mail_machine_outbox_cursor(machine), next;
-    struct cq_slice event;
-    struct cq_pool *pool = cq_pool_new(1024);
-    unsigned count = 0;
-    while (count < 100 && mail_machine_outbox_next(machine, at, pool, &next, &event, NULL) == CQ_OK) {
-        at = next;
-        count++;
-    }
-    cq_pool_free(&pool);
-    Chasqui__Mail__OutboxAdvance advance = CHASQUI__MAIL__OUTBOX_ADVANCE__INIT;
-    advance.to_index = at.index;
-    advance.to_sub_index = at.sub_index;
-    if (count)
-        propose(node, group, CHASQUI__MAIL__METHOD__OUTBOX_ADVANCE, 0, &advance.base, 0, 0);
-}
-
 static void lead_background(struct sim_node *node, unsigned group)
 {
     struct machine *machine = node->groups[group].machine;
@@ -84,22 +65,23 @@ static void lead_background(struct sim_node *node, unsigned group)
     Chasqui__Mail__Empty empty = CHASQUI__MAIL__EMPTY__INIT;
     reclaim.max_effects = 20;
     if (mail_machine_reclaim_due(machine, mail_machine_time(machine)))
-        propose(node, group, CHASQUI__MAIL__METHOD__RECLAIM, 0, &reclaim.base, 0, 0);
-    if (sim_chance(node->sim, 3))
-        advance_outbox(node, group);
+        mail_propose(node, group, CHASQUI__MAIL__METHOD__RECLAIM, 0, &reclaim.base, 0, 0);
     if (sim_chance(node->sim, 8))
-        propose(node, group, CHASQUI__MAIL__METHOD__DIGEST_MARK, 0, &empty.base, 0, 0);
+        mail_propose(node, group, CHASQUI__MAIL__METHOD__DIGEST_MARK, 0, &empty.base, 0, 0);
 }
 
 static void background(struct sim *sim, void *arg, uint64_t a, uint64_t b)
 {
     struct mail *mail = arg;
     (void)a, (void)b;
-    for (unsigned g = 0; g < sim->options.groups && !mail->quiet; g++) {
+    for (unsigned g = 0; g < sim->options.groups && !sim->failures; g++) {
         struct sim_node *leader = sim_leader(sim, g);
         if (!leader || leader->paused_until > sim->now)
             continue;
-        lead_background(leader, g);
+        if (!mail->settled)
+            mail_relay_run(mail, leader, g);
+        if (!mail->quiet)
+            lead_background(leader, g);
         sim_node_turn(leader);
     }
     sim_at(sim, BACKGROUND_US, background, mail, 0, 0);
@@ -115,16 +97,22 @@ static void own_all_slots(struct sim_node *leader, unsigned group)
     own.n_ranges = 1;
     own.ranges = ranges;
     own.map_epoch = 1;
-    propose(leader, group, CHASQUI__MAIL__METHOD__OWN_SLOTS, 0, &own.base, 0, 0);
+    mail_propose(leader, group, CHASQUI__MAIL__METHOD__OWN_SLOTS, 0, &own.base, 0, 0);
 }
 
 static void create_account(struct sim_node *leader, struct model_account *account)
 {
     Chasqui__Mail__CreateAccount create = CHASQUI__MAIL__CREATE_ACCOUNT__INIT;
+    Chasqui__Mail__Limits limits = CHASQUI__MAIL__LIMITS__INIT;
     uint64_t stamp = mail_machine_time(leader->groups[account->group].machine);
     create.address = (char *)(uintptr_t) "someone@example.test";
+    limits.directory_version = 1;
+    limits.quota_messages = 60;
+    if (account->id % 3 == 2)
+        create.limits = &limits;
     if (stamp) /* the client with id 0: it is nobody's */
-        propose(leader, account->group, CHASQUI__MAIL__METHOD__CREATE_ACCOUNT, account->id, &create.base, 1, stamp);
+        mail_propose(leader, account->group, CHASQUI__MAIL__METHOD__CREATE_ACCOUNT, account->id, &create.base, 1,
+                     stamp);
 }
 
 static bool all_exist(const struct mail *mail)
@@ -177,6 +165,8 @@ static void wind_down(struct mail *mail)
         sim_run(sim, sim->now + SIM_S);
     if (!mail_clients_idle(mail))
         sim_fail(sim, "operations do not end in a healed cluster");
+    sim_run(sim, sim->now + 3 * SIM_S);
+    mail->settled = true;
     sim_run(sim, sim->now + 4 * SIM_S);
 }
 
@@ -196,6 +186,8 @@ static void run(struct mail *mail, const struct mail_options *options)
         wind_down(mail);
     if (!sim->failures)
         mail_check_end(mail);
+    if (!sim->failures)
+        mail_relay_check_end(mail);
 }
 
 static void populate(struct mail *mail)

@@ -4,6 +4,7 @@
 #define SIM_MAIL_H
 
 #include "sim_model.h"
+#include "state/mail_machine.h"
 
 #define MAIL_CLIENTS_MAX 16
 #define MAIL_WATCHERS_MAX 8
@@ -17,6 +18,16 @@ struct mail_session {
     uint64_t modseq, incarnation;
 };
 
+/* A body that a client sends in pieces. */
+#define MAIL_STAGES_MAX 6 /* of an account, that somebody began and left */
+struct mail_staging {
+    struct model_account *account;
+    bool active;
+    uint8_t id[16];
+    uint64_t token;
+    uint32_t size, piece, sent;
+};
+
 struct mail_client {
     struct mail *mail;
     unsigned index;
@@ -24,7 +35,8 @@ struct mail_client {
     struct mail_session sessions[MAIL_ACCOUNTS_MAX];
     int guess[SIM_GROUPS_MAX]; /* the node that led last; -1: no idea */
     struct mail_op *op;        /* under way; NULL: it thinks */
-    unsigned stopped_for;      /* operations left of a burst without thinking */
+    struct mail_staging staging, stored;
+    unsigned stopped_for; /* operations left of a burst without thinking */
 };
 
 struct mail_watcher {
@@ -47,6 +59,14 @@ struct mail_watcher {
     uint64_t checked; /* times that the view was compared */
 };
 
+/* What a leader remembers of its outbox, in its term. */
+struct mail_relay {
+    unsigned node;
+    uint32_t life;
+    uint64_t term;
+    struct outbox_position published;
+};
+
 struct mail {
     struct sim *sim;
     struct model model;
@@ -57,13 +77,15 @@ struct mail {
     uint64_t seen_index[SIM_GROUPS_MAX]; /* some client knows that this much has happened */
     bool ready;                          /* slots owned, accounts created */
     bool quiet;                          /* no new operations */
+    bool settled;                        /* nothing at all any more */
     bool lossy_clients;                  /* messages between clients and nodes get lost */
     uint64_t next_token, next_op;
     uint64_t operations, acknowledged, reads, unknown, retried; /* counts for people */
     unsigned faults;
+    struct mail_relay relays[SIM_GROUPS_MAX];
 };
 
-/* ---- Operations (sim_mail_client.c) ---- */
+/* ---- Operations (sim_mail_make.c, sim_mail_client.c) ---- */
 
 struct mail_op {
     uint64_t id;
@@ -81,8 +103,15 @@ struct mail_op {
     unsigned attempts;
     bool may_have_acted;
     bool measuring; /* a read that only fetches the stamp for a command */
-    uint64_t floor; /* of the group, when the operation began */
+    bool expunges_newest;
+    uint32_t stages;  /* octets that this piece adds to the client's body */
+    bool takes_stage; /* stores the client's body */
+    uint64_t floor;   /* of the group, when the operation began */
 };
+
+/* Chooses what the operation does; staging: it goes on with the client's body. */
+void mail_op_make(struct mail_op *op, bool staging);
+void mail_staging_reply(struct mail_op *op, enum cq_rc rc);
 
 void mail_clients_start(struct mail *mail);
 bool mail_clients_idle(const struct mail *mail);
@@ -111,10 +140,18 @@ void mail_watch_applied(struct mail *mail, struct sim_node *node, const struct r
                         const struct machine_outcome *outcome);
 void mail_watchers_end(struct mail *mail);
 
+/* ---- The outbox (sim_mail_relay.c) ---- */
+
+/* The leader publishes what waits, and moves the cursor now and then. */
+void mail_relay_run(struct mail *mail, struct sim_node *leader, unsigned group);
+void mail_relay_check_end(struct mail *mail);
+
 /* ---- Faults (sim_faults.c) ---- */
 
 void sim_faults_start(struct mail *mail);
 void sim_faults_stop(struct mail *mail);
+/* Right after a change of the group: what only its leader knows for certain would be lost now. */
+void sim_fault_after(struct mail *mail, unsigned group);
 
 /* ---- All of it (sim_mail.c) ---- */
 
@@ -134,6 +171,10 @@ struct mail_result {
     unsigned faults;
 };
 void mail_run(const struct mail_options *options, struct mail_result *result_r);
+
+/* Proposes for the group itself or an account, as its leader. */
+enum cq_rc mail_propose(struct sim_node *node, unsigned group, uint32_t method, uint64_t account,
+                        const ProtobufCMessage *message, uint64_t sequence, uint64_t stamp);
 
 /* Shared small things. */
 ProtobufCAllocator mail_pool_allocator(struct cq_pool *pool);

@@ -117,6 +117,15 @@ static void check_body(struct look *look)
         differs(look, "email %" PRIu64 " is not found", look->op->email);
 }
 
+static void check_account(struct look *look)
+{
+    const Chasqui__Mail__AccountReply *reply = unpack(look, &chasqui__mail__account_reply__descriptor);
+    struct model_was was = model_at(&look->op->account->usage, look->result->index);
+    if (look->result->rc != CQ_OK || reply->used_bytes != was.sum || reply->used_messages != was.count)
+        differs(look, "%s: %" PRIu64 " bytes and %" PRIu64 " messages are in use, not %" PRIu64 " and %u",
+                cq_rc_name(look->result->rc), reply->used_bytes, reply->used_messages, was.sum, was.count);
+}
+
 static void check_mailbox_read(struct look *look, void (*check)(struct look *look))
 {
     const struct model_mailbox *mailbox = model_mailbox(look->op->account, look->op->mailbox);
@@ -132,7 +141,16 @@ void mail_check_read(struct mail *mail, struct sim_node *node, const struct mail
                      const struct mail_read_result *result)
 {
     struct look look = {.mail = mail, .node = node, .op = op, .result = result, .pool = cq_pool_new(4096)};
+    if (op->account->deleted_at && result->index >= op->account->deleted_at) {
+        if (result->rc != CQ_E_NO_ACCOUNT)
+            differs(&look, "read %u of a deleted account: %s", op->method, cq_rc_name(result->rc));
+        cq_pool_free(&look.pool);
+        return;
+    }
     switch (op->method) {
+    case CHASQUI__MAIL__METHOD__GET_ACCOUNT:
+        check_account(&look);
+        break;
     case CHASQUI__MAIL__METHOD__OPEN_MAILBOX:
         check_mailbox_read(&look, check_open);
         break;
@@ -205,6 +223,8 @@ static void look_at_mailbox(struct mail *mail, struct sim_node *node, struct mai
 static void look_at_account(struct mail *mail, struct sim_node *node, struct model_account *account)
 {
     struct mail_op op = {.account = account, .pool = cq_pool_new(4096)};
+    op.method = CHASQUI__MAIL__METHOD__GET_ACCOUNT;
+    look_at(mail, node, &op, NULL);
     op.method = CHASQUI__MAIL__METHOD__LIST_MAILBOXES;
     look_at(mail, node, &op, NULL);
     for (size_t i = 0; i < account->mailbox_count && !mail->sim->failures; i++)

@@ -66,300 +66,14 @@ static struct cq_slice call_of(const struct mail_op *op)
     return mail_pack_to(op->pool, &call.base);
 }
 
-/* ---- Choosing what to do ---- */
-
-static struct model_mailbox *any_mailbox(struct mail *mail, struct model_account *account)
-{
-    for (unsigned tries = 0; tries < 20; tries++) {
-        struct model_mailbox *mailbox = &account->mailboxes[sim_below(mail->sim, (uint32_t)account->mailbox_count)];
-        if (mailbox->live || sim_chance(mail->sim, 30)) /* now and then one that has gone */
-            return mailbox;
-    }
-    return &account->mailboxes[0];
-}
-
-/* Most of the life is in INBOX, which the watchers watch. */
-static struct model_mailbox *busy_mailbox(struct mail *mail, struct model_account *account)
-{
-    return sim_below(mail->sim, 3) ? &account->mailboxes[0] : any_mailbox(mail, account);
-}
-
-/* A few UIDs, ascending, that exist or nearly. */
-static Chasqui__Mail__UidSet *some_uids(struct mail_op *op, const struct model_mailbox *mailbox)
-{
-    struct sim *sim = op->client->mail->sim;
-    Chasqui__Mail__UidSet *set = cq_pool_alloc(op->pool, sizeof *set);
-    chasqui__mail__uid_set__init(set);
-    set->ranges = cq_pool_calloc(op->pool, 8, sizeof *set->ranges);
-    uint32_t at = 1, top = mailbox->uidnext + 1;
-    uint32_t span = 1 + sim_below(sim, 6);
-    if (mailbox->count && sim_chance(sim, 2)) /* mostly the new ones */
-        at = mailbox->messages[sim_below(sim, (uint32_t)mailbox->count)].uid;
-    for (unsigned i = 0; i < 4 && at < top; i++) {
-        uint32_t first = at + (i ? 2 + sim_below(sim, 3) : 0), last = first + sim_below(sim, span);
-        set->ranges[set->n_ranges++] = first;
-        set->ranges[set->n_ranges++] = last;
-        at = last;
-        if (sim_chance(sim, 2))
-            break;
-    }
-    if (!set->n_ranges) {
-        set->ranges[set->n_ranges++] = 1;
-        set->ranges[set->n_ranges++] = 1;
-    }
-    return set;
-}
-
-static Chasqui__Mail__UidSet *one_uid(struct mail_op *op, uint32_t uid)
-{
-    Chasqui__Mail__UidSet *set = cq_pool_alloc(op->pool, sizeof *set);
-    chasqui__mail__uid_set__init(set);
-    set->ranges = cq_pool_calloc(op->pool, 2, sizeof *set->ranges);
-    set->ranges[0] = set->ranges[1] = uid;
-    set->n_ranges = 2;
-    return set;
-}
-
-static void some_keywords(struct mail_op *op, char ***names_r, size_t *count_r)
-{
-    struct sim *sim = op->client->mail->sim;
-    char **names = cq_pool_calloc(op->pool, MODEL_KEYWORDS, sizeof *names);
-    for (unsigned k = 0; k < MODEL_KEYWORDS; k++) {
-        if (sim_chance(sim, 4))
-            names[(*count_r)++] = (char *)(uintptr_t)model_keywords[k];
-    }
-    *names_r = names;
-}
-
-static Chasqui__Mail__NewMessage *new_message(struct mail_op *op, struct cq_buf *raw)
-{
-    struct mail *mail = op->client->mail;
-    struct sim *sim = mail->sim;
-    Chasqui__Mail__NewMessage *message = cq_pool_alloc(op->pool, sizeof *message);
-    chasqui__mail__new_message__init(message);
-    uint64_t token = ++mail->next_token * UINT64_C(0x100000001b3) ^ sim->options.seed;
-    uint8_t *summary = cq_pool_alloc(op->pool, 8);
-    message->size = sim_chance(sim, 12) ? 20000 + sim_below(sim, 40000) : 100 + sim_below(sim, 1500);
-    message->flags = sim_below(sim, 2) * sim_below(sim, 32);
-    some_keywords(op, &message->keywords, &message->n_keywords);
-    message->internal_date = (int64_t)(sim_between(sim, 0, 1u << 30));
-    for (unsigned i = 0; i < 8; i++)
-        summary[i] = (uint8_t)(token >> (56 - 8 * i));
-    message->summary = (ProtobufCBinaryData){8, summary};
-    uint8_t *octets = cq_buf_reserve(raw, message->size);
-    CQ_ASSERT(octets);
-    model_body(token, message->size, octets);
-    struct cq_hash128 hash = cq_xxh3_128(cq_slice_of(octets, message->size));
-    cq_buf_commit(raw, message->size);
-    message->body_hash_low = hash.low;
-    message->body_hash_high = hash.high;
-    return message;
-}
-
-static void make_append(struct mail_op *op)
-{
-    struct sim *sim = op->client->mail->sim;
-    Chasqui__Mail__Append append = CHASQUI__MAIL__APPEND__INIT;
-    Chasqui__Mail__NewMessage *messages[3];
-    struct cq_buf raw;
-    cq_buf_init(&raw, 1u << 20);
-    append.mailbox = busy_mailbox(op->client->mail, op->account)->id;
-    append.messages = messages;
-    append.n_messages = 1 + (sim_chance(sim, 5) ? sim_below(sim, 3) : 0);
-    for (size_t i = 0; i < append.n_messages; i++)
-        messages[i] = new_message(op, &raw);
-    op->method = CHASQUI__MAIL__METHOD__APPEND;
-    op->body = mail_pack_to(op->pool, &append.base);
-    op->raw = cq_pool_slice(op->pool, cq_buf_slice(&raw));
-    cq_buf_fini(&raw);
-}
-
-static void make_store(struct mail_op *op)
-{
-    struct sim *sim = op->client->mail->sim;
-    struct model_mailbox *mailbox = busy_mailbox(op->client->mail, op->account);
-    Chasqui__Mail__Store store = CHASQUI__MAIL__STORE__INIT;
-    store.mailbox = mailbox->id;
-    store.uids = some_uids(op, mailbox);
-    store.mode = (Chasqui__Mail__Store__Mode)sim_below(sim, 3);
-    store.flags = 1u << sim_below(sim, 5);
-    some_keywords(op, &store.keywords, &store.n_keywords);
-    store.has_unchanged_since = sim_chance(sim, 4);
-    store.unchanged_since = mailbox->highest_modseq > 2 ? mailbox->highest_modseq - sim_below(sim, 3) : 1;
-    op->method = CHASQUI__MAIL__METHOD__STORE;
-    op->body = mail_pack_to(op->pool, &store.base);
-}
-
-static void make_copy(struct mail_op *op)
-{
-    struct mail *mail = op->client->mail;
-    struct model_mailbox *from = busy_mailbox(mail, op->account);
-    Chasqui__Mail__Copy copy = CHASQUI__MAIL__COPY__INIT;
-    copy.from = from->id;
-    copy.to = any_mailbox(mail, op->account)->id;
-    copy.uids = some_uids(op, from);
-    op->method = sim_chance(mail->sim, 2) ? CHASQUI__MAIL__METHOD__COPY : CHASQUI__MAIL__METHOD__MOVE;
-    op->body = mail_pack_to(op->pool, &copy.base);
-}
-
-static void make_expunge(struct mail_op *op)
-{
-    struct mail *mail = op->client->mail;
-    struct model_mailbox *mailbox = busy_mailbox(mail, op->account);
-    Chasqui__Mail__Expunge expunge = CHASQUI__MAIL__EXPUNGE__INIT;
-    expunge.mailbox = mailbox->id;
-    expunge.has_uids = sim_chance(mail->sim, 2);
-    if (expunge.has_uids)
-        expunge.uids = some_uids(op, mailbox);
-    op->method = CHASQUI__MAIL__METHOD__EXPUNGE;
-    op->body = mail_pack_to(op->pool, &expunge.base);
-}
-
-/* Marks the newest message of INBOX; the next EXPUNGE of this client takes it. What is newest is what a wrong UIDNEXT
- * or a lost deletion would bring back. */
-static void make_doom_newest(struct mail_op *op)
-{
-    struct model_mailbox *mailbox = &op->account->mailboxes[0];
-    Chasqui__Mail__Store store = CHASQUI__MAIL__STORE__INIT;
-    store.mailbox = mailbox->id;
-    store.uids = one_uid(op, mailbox->uidnext > 1 ? mailbox->uidnext - 1 : 1);
-    store.mode = CHASQUI__MAIL__STORE__MODE__ADD;
-    store.flags = CHASQUI__MAIL__SYSTEM_FLAG__DELETED;
-    op->method = CHASQUI__MAIL__METHOD__STORE;
-    op->body = mail_pack_to(op->pool, &store.base);
-}
-
-static void make_expunge_inbox(struct mail_op *op)
-{
-    Chasqui__Mail__Expunge expunge = CHASQUI__MAIL__EXPUNGE__INIT;
-    expunge.mailbox = op->account->mailboxes[0].id;
-    op->method = CHASQUI__MAIL__METHOD__EXPUNGE;
-    op->body = mail_pack_to(op->pool, &expunge.base);
-}
-
-static void some_name(struct sim *sim, char name[static 16])
-{
-    snprintf(name, 16, "box %u", sim_below(sim, 8));
-}
-
-static void make_create(struct mail_op *op)
-{
-    char name[16];
-    Chasqui__Mail__CreateMailbox create = CHASQUI__MAIL__CREATE_MAILBOX__INIT;
-    some_name(op->client->mail->sim, name);
-    create.name = name;
-    op->method = CHASQUI__MAIL__METHOD__CREATE_MAILBOX;
-    op->body = mail_pack_to(op->pool, &create.base);
-}
-
-static void make_delete(struct mail_op *op)
-{
-    struct mail *mail = op->client->mail;
-    Chasqui__Mail__DeleteMailbox deletion = CHASQUI__MAIL__DELETE_MAILBOX__INIT;
-    if (op->account->mailbox_count <= 6) {
-        make_create(op);
-        return;
-    }
-    deletion.mailbox = op->account->mailboxes[6 + sim_below(mail->sim, (uint32_t)op->account->mailbox_count - 6)].id;
-    op->method = CHASQUI__MAIL__METHOD__DELETE_MAILBOX;
-    op->body = mail_pack_to(op->pool, &deletion.base);
-}
-
-static void make_rename(struct mail_op *op)
-{
-    char from[16], to[16];
-    Chasqui__Mail__RenameMailbox rename = CHASQUI__MAIL__RENAME_MAILBOX__INIT;
-    some_name(op->client->mail->sim, from);
-    some_name(op->client->mail->sim, to);
-    rename.from = from;
-    rename.to = to;
-    op->method = CHASQUI__MAIL__METHOD__RENAME_MAILBOX;
-    op->body = mail_pack_to(op->pool, &rename.base);
-}
-
-static void make_open(struct mail_op *op)
-{
-    Chasqui__Mail__OpenMailbox open = CHASQUI__MAIL__OPEN_MAILBOX__INIT;
-    open.mailbox = op->mailbox = busy_mailbox(op->client->mail, op->account)->id;
-    op->method = CHASQUI__MAIL__METHOD__OPEN_MAILBOX;
-    op->body = mail_pack_to(op->pool, &open.base);
-}
-
-static void make_fetch(struct mail_op *op)
-{
-    uint32_t all[] = {1, UINT32_MAX};
-    Chasqui__Mail__UidSet set = CHASQUI__MAIL__UID_SET__INIT;
-    Chasqui__Mail__Fetch fetch = CHASQUI__MAIL__FETCH__INIT;
-    set.ranges = all;
-    set.n_ranges = 2;
-    fetch.mailbox = op->mailbox = busy_mailbox(op->client->mail, op->account)->id;
-    fetch.uids = &set;
-    fetch.summaries = true;
-    op->method = CHASQUI__MAIL__METHOD__FETCH;
-    op->body = mail_pack_to(op->pool, &fetch.base);
-}
-
-static void make_list(struct mail_op *op)
-{
-    op->method = CHASQUI__MAIL__METHOD__LIST_MAILBOXES;
-}
-
-static void make_account(struct mail_op *op)
-{
-    op->method = CHASQUI__MAIL__METHOD__GET_ACCOUNT;
-}
-
-static void make_body(struct mail_op *op)
-{
-    struct model_mailbox *mailbox = busy_mailbox(op->client->mail, op->account);
-    Chasqui__Mail__ReadBody read = CHASQUI__MAIL__READ_BODY__INIT;
-    if (!mailbox->count) {
-        make_open(op);
-        return;
-    }
-    const struct model_message *message =
-        &mailbox->messages[sim_below(op->client->mail->sim, (uint32_t)mailbox->count)];
-    read.email = op->email = message->email;
-    read.length = message->size;
-    op->token = message->token;
-    op->size = message->size;
-    op->method = CHASQUI__MAIL__METHOD__READ_BODY;
-    op->body = mail_pack_to(op->pool, &read.base);
-}
-
-static const struct {
-    void (*make)(struct mail_op *op);
-    unsigned weight;
-    bool command;
-} kinds[] = {
-    {make_append, 26, true},     {make_store, 18, true},        {make_copy, 10, true},  {make_expunge, 6, true},
-    {make_doom_newest, 6, true}, {make_expunge_inbox, 5, true}, {make_create, 3, true}, {make_delete, 1, true},
-    {make_rename, 1, true},      {make_fetch, 8, false},        {make_open, 8, false},  {make_body, 5, false},
-    {make_list, 3, false},
-};
-
-static size_t choose_kind(struct sim *sim)
-{
-    unsigned total = 0, at;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        total += kinds[i].weight;
-    at = sim_below(sim, total);
-    for (size_t i = 0;; i++) {
-        if (at < kinds[i].weight)
-            return i;
-        at -= kinds[i].weight;
-    }
-}
-
 /* ---- An operation's life ---- */
 
-static struct mail_op *op_new(struct mail_client *client, struct model_account *account, bool command)
+static struct mail_op *op_new(struct mail_client *client, struct model_account *account)
 {
     struct mail_op *op = cq_new(struct mail_op);
     *op = (struct mail_op){.id = ++client->mail->next_op,
                            .client = client,
                            .account = account,
-                           .command = command,
                            .pool = cq_pool_new(4096),
                            .floor = client->mail->seen_index[account->group]};
     client->op = op;
@@ -383,13 +97,17 @@ static void begin(struct mail_client *client)
     struct mail *mail = client->mail;
     struct sim *sim = mail->sim;
     struct model_account *account = &mail->model.accounts[sim_below(sim, (uint32_t)mail->model.account_count)];
+    bool staging = client->staging.active && sim_chance(sim, 3);
+    if (staging)
+        account = client->staging.account;
+    if (account->deleted_at && !sim_chance(sim, 10))
+        account = &mail->model.accounts[0];
     struct mail_session *session = &client->sessions[account - mail->model.accounts];
-    size_t kind = choose_kind(sim);
     bool measuring = session->stamp == 0; /* what it has seen of the group's time, it learns by a read */
-    struct mail_op *op = op_new(client, account, !measuring && kinds[kind].command);
+    struct mail_op *op = op_new(client, account);
     mail->operations++;
     op->measuring = measuring;
-    (measuring ? make_account : kinds[kind].make)(op);
+    mail_op_make(op, staging);
     if (op->command)
         op->sequence = ++session->sequence;
     attempt(op);
@@ -466,6 +184,9 @@ static void complete(struct mail_op *op, const struct reply *reply)
     if (reply->incarnation)
         session->incarnation = reply->incarnation;
     *(op->command ? &mail->acknowledged : &mail->reads) += 1;
+    mail_staging_reply(op, reply->rc);
+    if (op->expunges_newest && reply->rc == CQ_OK && !mail->quiet && sim_chance(mail->sim, 12))
+        sim_fault_after(mail, group_of(op));
     op_end(op);
 }
 

@@ -5,7 +5,6 @@
 
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
-#include "base/cq_planted.h"
 #include "mailstore/fetch_record.h"
 
 #include <inttypes.h>
@@ -93,7 +92,7 @@ void mail_watch_applied(struct mail *mail, struct sim_node *node, const struct r
         if (watcher->account != account || watcher->node != node->index || !stream_alive(watcher))
             continue;
         sim_at(mail->sim, NOTICE_WITHIN_US, check_noticed, watcher, watcher->generation, account->modseq);
-        if (!planted(PLANT_DROP_NOTICE) || !sim_chance(mail->sim, 8))
+        if (outcome->notice.len)
             sim_at(mail->sim, sim_between(mail->sim, 20, 300), take_notice, watcher, watcher->generation,
                    notice_modseq(outcome->notice));
     }

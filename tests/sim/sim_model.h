@@ -40,7 +40,7 @@ struct model_mailbox {
     uint64_t highest_modseq;
     struct model_message *messages; /* by UID */
     size_t count, cap;
-    uint64_t sum, uid_sum;
+    uint64_t sum, uid_sum, size;
     struct model_history history;
 };
 
@@ -56,10 +56,43 @@ struct model_client {
     uint64_t done;
 };
 
+#define MODEL_PIECES 16
+struct model_piece {
+    uint64_t offset, length, hash;
+};
+struct model_stage {
+    uint8_t id[16];
+    bool live;
+    uint64_t size, time;
+    struct model_piece pieces[MODEL_PIECES];
+    unsigned piece_count;
+};
+
+struct model_key { /* a delivery key */
+    uint8_t id[16];
+};
+
+struct model_limits {
+    uint64_t version, bytes, messages; /* 0: none */
+};
+
+/* An event of the outbox, as the entry at its index made it. */
+struct model_event {
+    uint64_t index;
+    uint32_t sub_index;
+    uint64_t hash;
+};
+struct model_outbox {
+    struct model_event *rows;
+    size_t count, cap;
+    size_t published; /* from the front; what the consumers have seen */
+};
+
 struct model_account {
     uint64_t id;
     uint32_t group;
     bool exists;
+    uint64_t deleted_at; /* index; 0: it was not deleted */
     uint64_t modseq, incarnation;
     uint32_t last_uidvalidity;
     uint64_t last_mailbox, last_email;
@@ -67,6 +100,13 @@ struct model_account {
     size_t mailbox_count, mailbox_cap;
     uint64_t list_sum;
     struct model_history list;
+    struct model_limits limits;
+    bool quota_warned, quota_exceeded;
+    struct model_history usage; /* sum: bytes, count: messages */
+    struct model_stage *stages;
+    size_t stage_count, stage_cap;
+    struct model_key *keys;
+    size_t key_count, key_cap;
     struct model_result *results;
     size_t result_count, result_cap;
     struct model_client clients[32];
@@ -80,6 +120,7 @@ struct model {
     uint64_t time[SIM_GROUPS_MAX];  /* entry time */
     uint64_t index[SIM_GROUPS_MAX]; /* stepped up to here */
     uint64_t acted;                 /* commands that changed something */
+    struct model_outbox outbox[SIM_GROUPS_MAX];
 };
 
 void model_init(struct model *model, struct sim *sim, size_t accounts);
@@ -91,6 +132,14 @@ struct model_message *model_message(struct model_mailbox *mailbox, uint32_t uid)
 /* The entry at index of the group, applied first by this node just now. */
 void model_step(struct model *model, struct sim_node *node, const struct raft_commit *commit,
                 const struct machine_outcome *outcome);
+
+/* What is in the account's mailboxes. */
+struct model_usage {
+    uint64_t bytes, messages;
+};
+struct model_usage model_used(const struct model_account *account);
+struct model_stage *model_stage(struct model_account *account, const uint8_t id[16]);
+unsigned model_stages(const struct model_account *account);
 
 /* What it was after the index; live is false before it was made. */
 struct model_was model_at(const struct model_history *history, uint64_t index);

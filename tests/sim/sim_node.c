@@ -3,7 +3,6 @@
 
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
-#include "base/cq_planted.h"
 #include "state/mail_machine.h"
 #include "store/store_mem.h"
 
@@ -117,20 +116,13 @@ static void writes_done(struct sim *sim, void *arg, uint64_t synced, uint64_t b)
     sim_node_turn(node);
 }
 
-/* Only in the planted build: the sync that others did not wait for. */
-static void sync_done(struct sim *sim, void *arg, uint64_t a, uint64_t b)
-{
-    (void)sim, (void)a, (void)b;
-    store_mem_sync(((struct sim_node *)arg)->store);
-}
-
 /* Chunks that nothing refers to and that no follower can need any more, and their marks. */
 static void remove_bodies(struct sim_node *node, const struct sim_write *write, struct store_batch *batch)
 {
     uint8_t from[DEAD_CHUNK_KEY_SIZE], to[DEAD_CHUNK_KEY_SIZE], key[CHUNK_KEY_SIZE];
     struct chunk_id id;
     uint32_t group;
-    dead_chunk_range(write->group + 1, planted(PLANT_FREE_BODY_EARLY) ? UINT64_MAX : write->bodies_before, from, to);
+    dead_chunk_range(write->group + 1, write->bodies_before, from, to);
     struct store_iter *iter =
         store_iter_new(node->store, NULL, STORE_LOCAL, cq_slice_of(from, sizeof from), cq_slice_of(to, sizeof to));
     while (store_iter_next(iter) == CQ_OK) {
@@ -168,11 +160,6 @@ static void write_start(struct sim_node *node)
     node->write_count = node->write_cap = 0;
     bool sync = has_job(node->writing, node->writing_count);
     uint64_t takes = sync ? sim_between(sim, 100, 100 + node->sync_us) : 20;
-    if (sync && planted(PLANT_ACK_BEFORE_SYNC)) {
-        sim_at_node(sim, node, takes, sync_done, node, NULL, 0, 0);
-        takes = 20;
-        sync = false;
-    }
     sim_at_node(sim, node, takes, writes_done, node, NULL, sync, 0);
 }
 

@@ -3,18 +3,23 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$top" || exit 1
 jobs=${CHASQUI_JOBS:-$(nproc)}
 
-# build PRESET [TARGET...]: configures and builds quietly; shows the errors when it fails.
+export CHASQUI_BUILT=yes # the runners that sets call need not build
+
+# build PRESET [TARGET...]: configures and builds quietly, alone in that build's folder; shows the errors when it fails.
 build() {
     local preset=$1 log
     shift
     mkdir -p build/tests
     log=build/tests/build-$preset.log
-    if ! { cmake --preset "$preset" && cmake --build --preset "$preset" -j "$jobs" ${1:+--target "$@"}; } >"$log" 2>&1; then
+    exec 8>"build/tests/build-$preset.lock"
+    flock 8
+    if ! { cmake --preset "$preset" && cmake --build --preset "$preset" -j "$jobs" ${1:+--target "$@"}; } >"$log" 2>&1 8>&-; then
         grep -E -A8 'error|FAILED|CMake Error' "$log" | head -n 60
         echo "the $preset build failed; all of it is in $log"
         echo "0 passed, 1 failed"
         exit 1
     fi
+    exec 8>&-
 }
 
 # build_unit_tests PRESET REGEX: builds the unit tests whose names match, and what they need.

@@ -92,7 +92,7 @@ def main():
     parser.add_argument("--keep", action="store_true", help="keep the cluster's folder")
     options = parser.parse_args()
 
-    # "stages" moves the nodes' clocks, "secrets" reads the logs of all before.
+    # "secrets" reads the logs of all before.
     stories = {**story_sessions.STORIES, **story_tls.STORIES, **story_input.STORIES, **story_accounts.STORIES,
                "kills": story_kills.story, **story_others.STORIES, **story_stages.STORIES, "secrets": story_sessions.secrets}
     unknown = set(options.only or []) - set(stories)

@@ -3,11 +3,15 @@
 #include "base/cq_log.h"
 #include "mail/mail_build.h"
 
+_Static_assert(IMAP_BODY_PIECE == MAIL_STAGE_PIECE_MAX, "a piece is a chunk");
+
 enum cq_rc imap_message_piece(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len, struct cq_pool *pool,
                               struct cq_slice *octets_r, struct cq_err *err)
 {
     struct imap_session *session = run->session;
-    uint32_t piece = len < IMAP_BODY_PIECE ? (uint32_t)len : IMAP_BODY_PIECE;
+    /* A chunk is read and verified whole, whatever is asked of it: a piece ends where the staged chunk ends. */
+    uint32_t room = IMAP_BODY_PIECE - (uint32_t)(off % IMAP_BODY_PIECE);
+    uint32_t piece = len < room ? (uint32_t)len : room;
     *octets_r = CQ_SLICE_NONE;
     if (len == 0)
         return CQ_OK;

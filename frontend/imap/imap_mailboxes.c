@@ -53,12 +53,27 @@ bool imap_list_has_children(const struct mail_mailbox_list *list, struct cq_slic
     return i < list->count && imap_mailbox_is_below(list->mailboxes[i].name, name);
 }
 
+/* A name that is not there is looked for in the whole list too, which is never empty: "there is none" is said only of
+ * an account that has others. */
 bool imap_find_mailbox(struct imap_run *run, struct cq_slice wire, const char *missing_code,
                        const struct mail_mailbox **mailbox_r)
 {
-    struct cq_slice name;
+    struct imap_session *session = run->session;
+    struct mail_mailbox *mailbox = cq_pool_new_of(run->pool, struct mail_mailbox);
     struct mail_mailbox_list list;
-    if (!imap_take_name(run, wire, &name) || !imap_load_list(run, &list))
+    struct cq_slice name;
+    struct cq_err err = {0};
+    if (!imap_take_name(run, wire, &name))
+        return false;
+    *mailbox_r = mailbox;
+    enum cq_rc rc = mailstore_find(session->service->store, &session->account, name, run->pool, mailbox, &err);
+    if (rc == CQ_OK)
+        return true;
+    if (rc != CQ_E_NO_MAILBOX) {
+        imap_fail(run, rc, &err);
+        return false;
+    }
+    if (!imap_load_list(run, &list))
         return false;
     *mailbox_r = imap_list_find(&list, name);
     if (!*mailbox_r)

@@ -117,6 +117,9 @@ enum cq_rc mailstore_get_account(struct mailstore *, struct mailstore_account *,
  * be), CQ_E_LIMIT (too many), CQ_E_CONFLICT (another mailbox has that use). "INBOX" in any case is INBOX. */
 enum cq_rc mailstore_list(struct mailstore *, struct mailstore_account *, struct cq_pool *,
                           struct mail_mailbox_list *list_r, struct cq_err *err);
+/* The one of that name; CQ_E_NO_MAILBOX. Costs the same however many there are. */
+enum cq_rc mailstore_find(struct mailstore *, struct mailstore_account *, struct cq_slice name, struct cq_pool *,
+                          struct mail_mailbox *mailbox_r, struct cq_err *err);
 enum cq_rc mailstore_create(struct mailstore *, struct mailstore_account *, struct cq_slice name, enum mail_use use,
                             uint64_t *mailbox_r, struct cq_err *err);
 enum cq_rc mailstore_delete(struct mailstore *, struct mailstore_account *, uint64_t mailbox, struct cq_err *err);

@@ -10,11 +10,12 @@ static enum cq_rc command(struct mailstore *store, struct mailstore_account *acc
     return mailstore_roundtrip(store, account, &request, pool, reply_r, NULL, err);
 }
 
-enum cq_rc mailstore_list(struct mailstore *store, struct mailstore_account *account, struct cq_pool *pool,
-                          struct mail_mailbox_list *list_r, struct cq_err *err)
+static enum cq_rc list(struct mailstore *store, struct mailstore_account *account, const char *name,
+                       struct cq_pool *pool, struct mail_mailbox_list *list_r, struct cq_err *err)
 {
-    Chasqui__Mail__Empty message = CHASQUI__MAIL__EMPTY__INIT;
+    Chasqui__Mail__ListMailboxes message = CHASQUI__MAIL__LIST_MAILBOXES__INIT;
     ProtobufCMessage *base;
+    message.name = (char *)(uintptr_t)name; /* protobuf-c has no const */
     enum cq_rc rc = command(store, account, CHASQUI__MAIL__METHOD__LIST_MAILBOXES, &message.base,
                             &chasqui__mail__mailbox_list__descriptor, pool, &base, err);
     if (rc != CQ_OK)
@@ -29,6 +30,25 @@ enum cq_rc mailstore_list(struct mailstore *store, struct mailstore_account *acc
     for (size_t i = 0; i < list_r->count; i++)
         mailstore_mailbox_from_wire(pool, reply->mailboxes[i], &list_r->mailboxes[i]);
     return CQ_OK;
+}
+
+enum cq_rc mailstore_list(struct mailstore *store, struct mailstore_account *account, struct cq_pool *pool,
+                          struct mail_mailbox_list *list_r, struct cq_err *err)
+{
+    return list(store, account, "", pool, list_r, err);
+}
+
+enum cq_rc mailstore_find(struct mailstore *store, struct mailstore_account *account, struct cq_slice name,
+                          struct cq_pool *pool, struct mail_mailbox *mailbox_r, struct cq_err *err)
+{
+    struct mail_mailbox_list found;
+    enum cq_rc rc = list(store, account, cq_pool_cstr(pool, name), pool, &found, err);
+    for (size_t i = 0; rc == CQ_OK && i < found.count; i++)
+        if (cq_slice_eq(found.mailboxes[i].name, name)) {
+            *mailbox_r = found.mailboxes[i];
+            return CQ_OK;
+        }
+    return rc == CQ_OK ? CQ_FAIL(err, CQ_E_NO_MAILBOX, "no mailbox of that name") : rc;
 }
 
 enum cq_rc mailstore_create(struct mailstore *store, struct mailstore_account *account, struct cq_slice name,

@@ -80,7 +80,7 @@ const struct apply_command *apply_command_find(uint32_t method)
 }
 
 static const struct read_method reads[] = {
-    {M(GET_ACCOUNT), D(empty), read_account},      {M(LIST_MAILBOXES), D(empty), read_mailboxes},
+    {M(GET_ACCOUNT), D(empty), read_account},      {M(LIST_MAILBOXES), D(list_mailboxes), read_mailboxes},
     {M(OPEN_MAILBOX), D(open_mailbox), read_open}, {M(FETCH), D(fetch), read_fetch},
     {M(CHANGES), D(changes), read_changes},
 };

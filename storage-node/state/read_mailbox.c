@@ -85,12 +85,33 @@ static enum cq_rc list_subscriptions(struct mail_view *v, Chasqui__Mail__Mailbox
     return rc == CQ_E_EOF ? CQ_OK : rc == CQ_OK ? mail_decoded(v, CQ_E_CORRUPT, "subscription") : rc;
 }
 
+/* One by its name: two look-ups, however many there are. */
+static enum cq_rc find_mailbox(struct mail_view *v, struct cq_slice name, Chasqui__Mail__MailboxList *list)
+{
+    struct mailbox_record record;
+    uint64_t id;
+    enum cq_rc rc = mail_find_name(v, name, &id);
+    if (rc == CQ_E_NOT_FOUND)
+        return CQ_OK;
+    if (rc == CQ_OK)
+        rc = mail_load_mailbox(v, id, &record);
+    if (rc != CQ_OK)
+        return rc;
+    list->mailboxes = cq_pool_calloc(v->pool, 1, sizeof *list->mailboxes);
+    list->mailboxes[0] = cq_pool_alloc(v->pool, sizeof *list->mailboxes[0]);
+    list->n_mailboxes = 1;
+    fill_mailbox(v, id, &record, list->mailboxes[0]);
+    return CQ_OK;
+}
+
 READ(read_mailboxes)
 {
-    (void)message, (void)raw;
+    (void)raw;
+    const Chasqui__Mail__ListMailboxes *wanted = (const Chasqui__Mail__ListMailboxes *)message;
     Chasqui__Mail__MailboxList list = CHASQUI__MAIL__MAILBOX_LIST__INIT;
-    enum cq_rc rc = list_mailboxes(v, &list);
-    if (rc == CQ_OK)
+    bool one = wanted->name[0] != '\0';
+    enum cq_rc rc = one ? find_mailbox(v, cq_slice_cstr(wanted->name), &list) : list_mailboxes(v, &list);
+    if (rc == CQ_OK && !one)
         rc = list_subscriptions(v, &list);
     if (rc == CQ_OK)
         *reply_r = mail_pack(v->pool, &list.base);

@@ -92,6 +92,31 @@ static void a_new_account_has_its_six_mailboxes(void **state)
     }
 }
 
+static void a_mailbox_is_found_by_its_name_as_the_list_has_it(void **state)
+{
+    struct fixture *f = *state;
+    struct mail_mailbox_list list;
+    struct mail_mailbox one;
+    uint64_t id;
+    assert_int_equal(mailstore_create(f->store, &f->account, CQ_SLICE("a/b"), MAIL_USE_NONE, &id, &f->err), CQ_OK);
+    append_text(f, id, "Subject: one\r\n\r\n");
+    assert_int_equal(mailstore_list(f->store, &f->account, f->pool, &list, &f->err), CQ_OK);
+    assert_true(list.count >= 7);
+    for (size_t i = 0; i < list.count; i++) {
+        const struct mail_mailbox *want = &list.mailboxes[i];
+        assert_int_equal(mailstore_find(f->store, &f->account, want->name, f->pool, &one, &f->err), CQ_OK);
+        assert_true(one.id == want->id && one.uidnext == want->uidnext && one.messages == want->messages);
+        assert_true(one.uidvalidity == want->uidvalidity && one.unseen == want->unseen && one.use == want->use);
+        assert_true(one.highest_modseq == want->highest_modseq && one.recent_from == want->recent_from);
+    }
+    static const char *const missing[] = {"a/", "a/bc", "nothing", "inbox"};
+    for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
+        assert_int_equal(mailstore_find(f->store, &f->account, cq_slice_cstr(missing[i]), f->pool, &one, &f->err),
+                         CQ_E_NO_MAILBOX);
+    assert_int_equal(mailstore_delete(f->store, &f->account, id, &f->err), CQ_OK);
+    assert_int_equal(mailstore_find(f->store, &f->account, CQ_SLICE("a/b"), f->pool, &one, &f->err), CQ_E_NO_MAILBOX);
+}
+
 static void an_appended_message_is_opened_fetched_and_read(void **state)
 {
     struct fixture *f = *state;
@@ -394,6 +419,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_new_account_has_its_six_mailboxes, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_mailbox_is_found_by_its_name_as_the_list_has_it, setup, teardown),
         cmocka_unit_test_setup_teardown(an_appended_message_is_opened_fetched_and_read, setup, teardown),
         cmocka_unit_test_setup_teardown(changes_tell_what_is_new_what_changed_and_what_vanished, setup, teardown),
         cmocka_unit_test_setup_teardown(a_staged_body_is_stored_whole, setup, teardown),

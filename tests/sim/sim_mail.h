@@ -28,6 +28,10 @@ struct mail_staging {
     uint32_t size, piece, sent;
 };
 
+/* One seed in so many has such mailboxes, and a client for them. */
+#define MAIL_BULK_SEEDS 100
+#define MAIL_BULK_OPERATIONS 20
+
 struct mail_client {
     struct mail *mail;
     unsigned index;
@@ -36,6 +40,7 @@ struct mail_client {
     int guess[SIM_GROUPS_MAX]; /* the node that led last; -1: no idea */
     struct mail_op *op;        /* under way; NULL: it thinks */
     struct mail_staging staging, stored;
+    unsigned bulk;        /* operations left on mailboxes of more messages than one entry may touch */
     unsigned stopped_for; /* operations left of a burst without thinking */
 };
 
@@ -111,6 +116,11 @@ struct mail_op {
 
 /* Chooses what the operation does; staging: it goes on with the client's body. */
 void mail_op_make(struct mail_op *op, bool staging);
+/* The account whose mailboxes are large in some seeds; it has no quota. */
+static inline struct model_account *mail_bulk_account(struct mail *mail)
+{
+    return &mail->model.accounts[2];
+}
 void mail_staging_reply(struct mail_op *op, enum cq_rc rc);
 
 void mail_clients_start(struct mail *mail);

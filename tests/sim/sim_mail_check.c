@@ -71,7 +71,9 @@ static void check_fetch(struct look *look)
         last = record.uid;
         count++;
     }
-    if (count != look->was.count || sum != look->was.sum || bytes.len || reply->next_uid)
+    if (reply->next_uid) /* a batch of a large mailbox: OPEN compares all of it */
+        return;
+    if (count != look->was.count || sum != look->was.sum || bytes.len)
         differs(look, "FETCH shows %u messages, there were %u, or others, or with other flags", count, look->was.count);
 }
 
@@ -191,7 +193,8 @@ static void look_at_bodies(struct mail *mail, struct sim_node *node, struct mail
                            const struct model_mailbox *mailbox)
 {
     op->method = CHASQUI__MAIL__METHOD__READ_BODY;
-    for (size_t i = 0; i < mailbox->count && !mail->sim->failures; i++) {
+    size_t step = 1 + mailbox->count / 500;
+    for (size_t i = 0; i < mailbox->count && !mail->sim->failures; i += step) {
         Chasqui__Mail__ReadBody read = CHASQUI__MAIL__READ_BODY__INIT;
         read.email = op->email = mailbox->messages[i].email;
         read.length = op->size = mailbox->messages[i].size;

@@ -102,6 +102,8 @@ static void begin(struct mail_client *client)
         account = client->staging.account;
     if (account->deleted_at && !sim_chance(sim, 10))
         account = &mail->model.accounts[0];
+    if (client->bulk && sim_chance(sim, 2))
+        account = mail_bulk_account(mail);
     struct mail_session *session = &client->sessions[account - mail->model.accounts];
     bool measuring = session->stamp == 0; /* what it has seen of the group's time, it learns by a read */
     struct mail_op *op = op_new(client, account);
@@ -220,6 +222,10 @@ static void take_reply(struct sim *sim, void *arg, uint64_t a, uint64_t b)
         if (reply->rc != CQ_E_NOT_LEADER || sim_chance(sim, 4))
             *guess = -1;
         retry(op, sim_between(sim, 1 * SIM_MS, 50 * SIM_MS));
+        break;
+    case CQ_E_AGAIN: /* a large COPY of the account goes on, piece by piece */
+        op->may_have_acted = true;
+        retry(op, sim_between(sim, 100, 20 * SIM_MS));
         break;
     case CQ_E_UNKNOWN_OUTCOME:
         op->may_have_acted = true;
@@ -486,6 +492,8 @@ void mail_clients_start(struct mail *mail)
     for (unsigned i = 0; i < mail->client_count; i++) {
         struct mail_client *client = &mail->clients[i];
         *client = (struct mail_client){.mail = mail, .index = i};
+        if (i == 0 && mail->sim->options.seed % MAIL_BULK_SEEDS == 5)
+            client->bulk = MAIL_BULK_OPERATIONS;
         for (unsigned j = 0; j < 16; j++)
             client->id[j] = (uint8_t)(cq_prng_next(&mail->sim->prng) >> 8);
         for (unsigned g = 0; g < SIM_GROUPS_MAX; g++)

@@ -497,8 +497,68 @@ static size_t choose_kind(struct sim *sim)
     }
 }
 
+/* ---- Mailboxes of more messages than one entry may touch ---- */
+
+#define BULK_FIRST 100
+#define BULK_ENOUGH 5200
+
+static void bulk_append(struct mail_op *op, const struct model_mailbox *mailbox)
+{
+    Chasqui__Mail__Append append = CHASQUI__MAIL__APPEND__INIT;
+    Chasqui__Mail__NewMessage *messages[BULK_FIRST];
+    struct cq_buf raw;
+    cq_buf_init(&raw, 16u << 20);
+    append.mailbox = mailbox->id;
+    append.messages = messages;
+    append.n_messages = BULK_FIRST;
+    for (size_t i = 0; i < BULK_FIRST; i++)
+        messages[i] = new_message(op, &raw);
+    op->method = CHASQUI__MAIL__METHOD__APPEND;
+    op->body = mail_pack_to(op->pool, &append.base);
+    op->raw = cq_pool_slice(op->pool, cq_buf_slice(&raw));
+    cq_buf_fini(&raw);
+}
+
+static void bulk_copy(struct mail_op *op, const struct model_mailbox *from, const struct model_mailbox *to, bool move)
+{
+    Chasqui__Mail__Copy copy = CHASQUI__MAIL__COPY__INIT;
+    uint32_t all[] = {1, UINT32_MAX};
+    Chasqui__Mail__UidSet set = CHASQUI__MAIL__UID_SET__INIT;
+    set.ranges = all;
+    set.n_ranges = 2;
+    copy.from = from->id;
+    copy.to = to->id;
+    copy.uids = &set;
+    op->method = move ? CHASQUI__MAIL__METHOD__MOVE : CHASQUI__MAIL__METHOD__COPY;
+    op->body = mail_pack_to(op->pool, &copy.base);
+}
+
+/* Fills one mailbox by copying it into itself, then moves it to the other and back, and copies it once or twice. */
+static void make_bulk(struct mail_op *op)
+{
+    struct sim *sim = op->client->mail->sim;
+    const struct model_mailbox *big = &op->account->mailboxes[4], *other = &op->account->mailboxes[5];
+    op->client->bulk--;
+    if (big->count < other->count) {
+        const struct model_mailbox *swap = big;
+        big = other;
+        other = swap;
+    }
+    if (big->count < BULK_FIRST)
+        bulk_append(op, big);
+    else if (big->count < BULK_ENOUGH)
+        bulk_copy(op, big, big, false);
+    else
+        bulk_copy(op, big, other, other->count > BULK_FIRST || big->count > 2 * BULK_ENOUGH || sim_below(sim, 4));
+}
+
 void mail_op_make(struct mail_op *op, bool staging)
 {
+    if (!op->measuring && op->client->bulk && op->account == mail_bulk_account(op->client->mail)) {
+        op->command = true;
+        make_bulk(op);
+        return;
+    }
     size_t kind = choose_kind(op->client->mail->sim);
     op->command = !op->measuring && (staging || kinds[kind].command);
     (op->measuring ? make_account : staging ? make_stage : kinds[kind].make)(op);

@@ -102,6 +102,7 @@ void model_fini(struct model *model)
         free(account->mailboxes);
         free(account->list.rows);
         free(account->usage.rows);
+        free(account->job.uids);
         free(account->stages);
         free(account->keys);
         free(account->results);
@@ -447,14 +448,25 @@ static uint64_t reply_hash(const struct step *s)
     return cq_xxh3_64(cq_slice_of(s->answer->body.data, s->answer->body.len));
 }
 
-static void remember(struct step *s, struct model_client *client)
+static struct model_result *new_result(struct model_account *account)
 {
-    struct model_account *account = s->account;
     if (account->result_count == account->result_cap) {
         account->result_cap = account->result_cap ? account->result_cap * 2 : 64;
         account->results = cq_realloc(account->results, account->result_cap * sizeof *account->results);
     }
-    struct model_result *result = &account->results[account->result_count++];
+    return &account->results[account->result_count++];
+}
+
+void step_remember_for(struct step *s, const uint8_t client[16], uint64_t sequence)
+{
+    struct model_result *result = new_result(s->account);
+    *result = (struct model_result){.sequence = sequence, .rc = CQ_OK};
+    memcpy(result->client, client, 16);
+}
+
+static void remember(struct step *s, struct model_client *client)
+{
+    struct model_result *result = new_result(s->account);
     *result = (struct model_result){.sequence = s->entry.sequence, .rc = s->outcome->rc, .reply = reply_hash(s)};
     memcpy(result->client, s->entry.client, 16);
     if (s->entry.done > client->done)
@@ -470,12 +482,14 @@ static bool stamp_valid(const struct step *s)
 /* True: it is to act now. Otherwise *rc_r is the result, without an effect. */
 static bool judge(struct step *s, struct model_client *client, enum cq_rc *rc_r)
 {
-    const struct model_result *result = result_of(s);
+    struct model_result *result = result_of(s);
     if (result && s->entry.sequence > client->done) {
         if (s->outcome->rc == CQ_E_STALE && !stamp_valid(s)) { /* a result that is older than a stamp may be may go */
             *rc_r = CQ_E_STALE;
             return false;
         }
+        if (!result->reply)
+            result->reply = reply_hash(s);
         if (reply_hash(s) != result->reply)
             wrong(s, "a repeated request has another answer (%s, it was %s)", cq_rc_name(s->outcome->rc),
                   cq_rc_name(result->rc));
@@ -506,10 +520,16 @@ static enum cq_rc expected(struct step *s)
               s->account->modseq);
         return CQ_E_BEHIND;
     }
-    rc = step_act(s);
+    if (s->account->job.active && s->entry.method != CHASQUI__MAIL__METHOD__DELETE_ACCOUNT) {
+        step_job(s);
+        rc = CQ_E_AGAIN;
+    } else {
+        rc = step_act(s);
+    }
     if (rc == CQ_E_OVER_QUOTA)
         quota_refused(s);
-    remember(s, client);
+    if (rc != CQ_E_AGAIN)
+        remember(s, client);
     struct model_usage used = model_used(s->account);
     note(&s->account->usage, (struct model_was){.index = s->commit->index,
                                                 .sum = used.bytes,

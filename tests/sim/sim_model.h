@@ -48,7 +48,7 @@ struct model_result {
     uint8_t client[16];
     uint64_t sequence;
     enum cq_rc rc;
-    uint64_t reply; /* hash */
+    uint64_t reply; /* hash; 0: nobody has seen it yet */
     bool forgotten;
 };
 struct model_client {
@@ -74,6 +74,16 @@ struct model_key { /* a delivery key */
 
 struct model_limits {
     uint64_t version, bytes, messages; /* 0: none */
+};
+
+/* A COPY or MOVE of more messages than one entry may touch: other entries go on with it, and nothing else acts. */
+struct model_job {
+    bool active, removing, move;
+    uint64_t from, to;
+    uint32_t *uids;
+    size_t count, done;
+    uint8_t client[16];
+    uint64_t sequence;
 };
 
 /* An event of the outbox, as the entry at its index made it. */
@@ -105,6 +115,7 @@ struct model_account {
     struct model_history usage; /* sum: bytes, count: messages */
     struct model_stage *stages;
     size_t stage_count, stage_cap;
+    struct model_job job;
     struct model_key *keys;
     size_t key_count, key_cap;
     struct model_result *results;

@@ -350,6 +350,53 @@ static uint64_t bytes_of(struct model_mailbox *mailbox, const uint32_t *uids, si
     return bytes;
 }
 
+/* All of them are there at once, and with MOVE gone at once where they were. */
+static void show_job(struct step *s, struct model_job *job)
+{
+    struct model_mailbox *from = model_mailbox(s->account, job->from), *to = model_mailbox(s->account, job->to);
+    s->changed = true; /* the answer may be that of a group's own entry, which names no modseq */
+    s->modseq = ++s->account->modseq;
+    copy_messages(s, from, to, job->uids, job->count);
+    for (size_t i = 0; job->move && i < job->count; i++)
+        model_remove(from, job->uids[i]);
+    step_touch(s, to);
+    if (job->move)
+        step_touch(s, from);
+    else
+        step_quota_events(s);
+    step_remember_for(s, job->client, job->sequence);
+}
+
+void step_job(struct step *s)
+{
+    struct model_job *job = &s->account->job;
+    size_t left = job->count - job->done;
+    job->done += left < STATE_EFFECTS_MAX ? left : STATE_EFFECTS_MAX;
+    if (job->done < job->count)
+        return;
+    if (!job->removing)
+        show_job(s, job);
+    job->active = job->move && !job->removing;
+    job->removing = true;
+    job->done = 0;
+}
+
+static enum cq_rc begin_job(struct step *s, const Chasqui__Mail__Copy *copy, const uint32_t *uids, size_t count)
+{
+    struct model_job *job = &s->account->job;
+    free(job->uids);
+    *job = (struct model_job){.active = true,
+                              .move = s->entry.method == CHASQUI__MAIL__METHOD__MOVE,
+                              .from = copy->from,
+                              .to = copy->to,
+                              .uids = cq_memdup(uids, count * sizeof *uids),
+                              .count = count,
+                              .sequence = s->entry.sequence};
+    memcpy(job->client, s->entry.client, 16);
+    step_job(s);
+    return CQ_E_AGAIN;
+}
+
 static enum cq_rc step_copy(struct step *s)
 {
     const Chasqui__Mail__Copy *copy = step_request(s, &chasqui__mail__copy__descriptor);
@@ -362,6 +409,8 @@ static enum cq_rc step_copy(struct step *s)
     bool copies = s->entry.method == CHASQUI__MAIL__METHOD__COPY && count;
     if (copies && step_over_quota(s, bytes_of(from, uids, count), count))
         return CQ_E_OVER_QUOTA;
+    if (count > STATE_EFFECTS_MAX)
+        return begin_job(s, copy, uids, count);
     if (reply->uidvalidity != to->uidvalidity || reply->first_uid != (count ? first : 0) ||
         !same_set(reply->copied, uids, count))
         wrong(s, "COPY or MOVE answers UID %u of %u, but UID %u of %u and %zu messages were due", reply->first_uid,
@@ -499,6 +548,22 @@ static enum cq_rc step_delete_account(struct step *s)
     return CQ_OK;
 }
 
+/* Nothing that anybody sees, but for a COPY that its own client left. */
+static enum cq_rc step_reclaim(struct step *s)
+{
+    const Chasqui__Mail__ReclaimReply *reply = step_reply(s, &chasqui__mail__reclaim_reply__descriptor);
+    struct model *model = s->model;
+    for (size_t i = 0; i < model->account_count && reply->effects >= STATE_EFFECTS_MAX; i++) {
+        struct model_account *account = &model->accounts[i];
+        if (account->group != s->commit->group - 1 || !account->job.active || account->deleted_at)
+            continue;
+        s->account = account;
+        step_job(s);
+        s->account = NULL;
+    }
+    return s->outcome->rc;
+}
+
 /* Nothing that anybody sees. */
 static enum cq_rc step_internal(struct step *s)
 {
@@ -525,7 +590,7 @@ static const struct {
     {CHASQUI__MAIL__METHOD__DELETE_MAILBOX, step_delete_mailbox, false},
     {CHASQUI__MAIL__METHOD__RENAME_MAILBOX, step_rename_mailbox, false},
     {CHASQUI__MAIL__METHOD__OWN_SLOTS, step_internal, true},
-    {CHASQUI__MAIL__METHOD__RECLAIM, step_internal, true},
+    {CHASQUI__MAIL__METHOD__RECLAIM, step_reclaim, true},
     {CHASQUI__MAIL__METHOD__OUTBOX_ADVANCE, step_internal, true},
     {CHASQUI__MAIL__METHOD__DIGEST_MARK, step_internal, true},
 };

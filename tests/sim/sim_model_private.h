@@ -48,6 +48,10 @@ void model_add(struct model_mailbox *mailbox, struct model_message message);
 void model_remove(struct model_mailbox *mailbox, uint32_t uid);
 struct model_mailbox *step_add_mailbox(struct step *s, const char *name, uint64_t id, uint32_t uidvalidity);
 
+/* The next piece of the account's large COPY or MOVE. */
+void step_job(struct step *s);
+/* The request has the result from now on, whoever acted. */
+void step_remember_for(struct step *s, const uint8_t client[16], uint64_t sequence);
 void step_event(struct step *s, Chasqui__Outbox__Type type);
 /* After a change of what is in use: the events that say so. */
 void step_quota_events(struct step *s);

@@ -13,6 +13,8 @@
 #include "base/cq_rand.h"
 #include "node/replica_record.h"
 
+#define LOCK_TRIES 20
+#define LOCK_PAUSE_US 100000
 #define FORMAT_VERSION 1
 #define FILE_MAX 4096 /* bytes of one of the small files */
 #define PATH_SIZE (DATA_DIR_PATH_MAX + 64)
@@ -264,6 +266,7 @@ static enum cq_rc note_loss(struct data_dir *dir, struct cq_err *err)
     return rc;
 }
 
+/* A process that was killed holds its lock until its last thread has ended: whoever starts it again comes too early. */
 static enum cq_rc take_lock(struct data_dir *dir, struct cq_err *err)
 {
     char path[PATH_SIZE];
@@ -271,8 +274,11 @@ static enum cq_rc take_lock(struct data_dir *dir, struct cq_err *err)
     dir->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (dir->lock_fd < 0)
         return fail_errno(err, path);
-    if (flock(dir->lock_fd, LOCK_EX | LOCK_NB) == 0)
-        return CQ_OK;
+    for (int tries = 0; tries < LOCK_TRIES; tries++) {
+        if (flock(dir->lock_fd, LOCK_EX | LOCK_NB) == 0)
+            return CQ_OK;
+        usleep(LOCK_PAUSE_US);
+    }
     return CQ_FAIL(err, CQ_E_UNAVAILABLE, "%s: another process uses this directory", dir->path);
 }
 

@@ -85,7 +85,7 @@ static enum cq_rc read_piece(struct store *store, const struct body_piece *piece
     uint8_t key[CHUNK_KEY_SIZE];
     chunk_key(&piece->id, key);
     cq_buf_reset(chunk, SIZE_MAX);
-    enum cq_rc rc = store_get(store, NULL, STORE_CHUNK, cq_slice_of(key, sizeof key), chunk, err);
+    enum cq_rc rc = store_get_unverified(store, STORE_CHUNK, cq_slice_of(key, sizeof key), piece->length, chunk, err);
     if (rc == CQ_E_NOT_FOUND)
         return CQ_FAIL(err, rc, "chunk of index %llu is not there", (unsigned long long)piece->id.index);
     if (rc == CQ_E_LIMIT)

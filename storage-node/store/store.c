@@ -57,6 +57,14 @@ enum cq_rc store_get(struct store *store, struct store_snapshot *snapshot, enum 
     return store->ops->get(store, snapshot, family, key, out, err);
 }
 
+enum cq_rc store_get_unverified(struct store *store, enum store_family family, struct cq_slice key, size_t length,
+                                struct cq_buf *out, struct cq_err *err)
+{
+    if (!store->ops->get_unverified)
+        return store_get(store, NULL, family, key, out, err);
+    return store->ops->get_unverified(store, family, key, length, out, err);
+}
+
 struct store_iter *store_iter_new(struct store *store, struct store_snapshot *snapshot, enum store_family family,
                                   struct cq_slice from, struct cq_slice to)
 {

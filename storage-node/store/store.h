@@ -50,6 +50,13 @@ enum cq_rc store_write(struct store *store, struct store_batch *batch, bool sync
 enum cq_rc store_get(struct store *store, struct store_snapshot *snapshot, enum store_family family,
                      struct cq_slice key, struct cq_buf *out, struct cq_err *err);
 
+/* The newest value, for a caller who verifies a hash of all of it before anybody sees a byte: the store need not verify
+ * its own checksum of the value beside that. How the value is found is verified all the same, and nothing unverified is
+ * kept where store_get() would find it. length: what the value is expected to have. Errors as store_get(); what is
+ * damaged may also come out as CQ_OK with other bytes, or more or fewer of them. */
+enum cq_rc store_get_unverified(struct store *store, enum store_family family, struct cq_slice key, size_t length,
+                                struct cq_buf *out, struct cq_err *err);
+
 /* Keys in [from, to), an empty `to` means the family's end. Key and value are valid until the next move. Created before
  * the first key: call store_iter_next() first. */
 struct store_iter *store_iter_new(struct store *store, struct store_snapshot *snapshot, enum store_family family,
@@ -81,6 +88,9 @@ struct store_ops {
     enum cq_rc (*write)(struct store *store, struct store_batch *batch, bool sync, struct cq_err *err);
     enum cq_rc (*get)(struct store *store, struct store_snapshot *snapshot, enum store_family family,
                       struct cq_slice key, struct cq_buf *out, struct cq_err *err);
+    /* NULL: as get. */
+    enum cq_rc (*get_unverified)(struct store *store, enum store_family family, struct cq_slice key, size_t length,
+                                 struct cq_buf *out, struct cq_err *err);
     struct store_iter *(*iter_new)(struct store *store, struct store_snapshot *snapshot, enum store_family family,
                                    struct cq_slice from, struct cq_slice to);
     void (*iter_free)(struct store_iter *iter);

@@ -22,8 +22,9 @@
 #define BLOOM_BITS 10.0          /* bits per key: 1 % of misses are looked for in vain */
 #define INFO_LOG_MAX (10u << 20) /* bytes of RocksDB's own LOG, INFO_LOG_FILES of them */
 #define INFO_LOG_FILES 3
-#define PARTS_MAX 64          /* parts of one value */
-#define BATCH_KEEP (4u << 20) /* bytes that a cleared batch may keep for its next use */
+#define UNVERIFIED_MIN (32u << 10) /* bytes of a value from which on its checksum costs more than to do without */
+#define PARTS_MAX 64               /* parts of one value */
+#define BATCH_KEEP (4u << 20)      /* bytes that a cleared batch may keep for its next use */
 
 /* RocksDB's name of each family, in the order of enum store_family; "default" is first in the database and holds the
  * format record alone. */
@@ -42,6 +43,7 @@ struct rocks {
     rocksdb_ratelimiter_t *limiter;
     rocksdb_env_t *env;
     rocksdb_readoptions_t *read;
+    rocksdb_readoptions_t *read_unverified;
     rocksdb_writeoptions_t *write_sync;
     rocksdb_writeoptions_t *write_nosync;
 };
@@ -206,14 +208,11 @@ static void free_read_options(struct rocks *r, rocksdb_readoptions_t *options)
         rocksdb_readoptions_destroy(options);
 }
 
-static enum cq_rc rocks_get(struct store *store, struct store_snapshot *snapshot, enum store_family family,
-                            struct cq_slice key, struct cq_buf *out, struct cq_err *err)
+static enum cq_rc get_with(struct rocks *r, const rocksdb_readoptions_t *options, enum store_family family,
+                           struct cq_slice key, struct cq_buf *out, struct cq_err *err)
 {
-    struct rocks *r = rocks_of(store);
-    rocksdb_readoptions_t *options = read_options(r, snapshot);
     char *text = NULL;
     rocksdb_pinnableslice_t *pin = rocksdb_get_pinned_cf(r->db, options, r->cf[family], chars(key), key.len, &text);
-    free_read_options(r, options);
     if (text)
         return fail_text(text, "read", err);
     if (!pin)
@@ -223,6 +222,39 @@ static enum cq_rc rocks_get(struct store *store, struct store_snapshot *snapshot
     bool ok = cq_buf_add(out, value, len);
     rocksdb_pinnableslice_destroy(pin);
     return ok ? CQ_OK : CQ_FAIL(err, CQ_E_LIMIT, "a value of %zu bytes in %s", len, family_names[family]);
+}
+
+static enum cq_rc rocks_get(struct store *store, struct store_snapshot *snapshot, enum store_family family,
+                            struct cq_slice key, struct cq_buf *out, struct cq_err *err)
+{
+    struct rocks *r = rocks_of(store);
+    rocksdb_readoptions_t *options = read_options(r, snapshot);
+    enum cq_rc rc = get_with(r, options, family, key, out, err);
+    free_read_options(r, options);
+    return rc;
+}
+
+/* RocksDB verifies both table block and blob, or neither. A block that nobody has verified would be parsed (a damaged
+ * one can end the process) and cached for everybody. So an iterator that may not see the key looks for it first: it
+ * reads and verifies the block where the key is, not the blob, and holds the block in the cache while the value is
+ * read. */
+static enum cq_rc rocks_get_unverified(struct store *store, enum store_family family, struct cq_slice key,
+                                       size_t length, struct cq_buf *out, struct cq_err *err)
+{
+    struct rocks *r = rocks_of(store);
+    if (length < UNVERIFIED_MIN)
+        return rocks_get(store, NULL, family, key, out, err);
+    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(options, 1);
+    rocksdb_readoptions_set_iterate_upper_bound(options, chars(key), key.len);
+    rocksdb_iterator_t *holder = rocksdb_create_iterator_cf(r->db, options, r->cf[family]);
+    rocksdb_iter_seek(holder, chars(key), key.len);
+    char *text = NULL;
+    rocksdb_iter_get_error(holder, &text);
+    enum cq_rc rc = text ? fail_text(text, "read", err) : get_with(r, r->read_unverified, family, key, out, err);
+    rocksdb_iter_destroy(holder);
+    rocksdb_readoptions_destroy(options);
+    return rc;
 }
 
 static struct store_iter *rocks_iter_new(struct store *store, struct store_snapshot *snapshot, enum store_family family,
@@ -325,6 +357,7 @@ static void rocks_free(struct rocks *r)
         if (r->options[f])
             rocksdb_options_destroy(r->options[f]);
     rocksdb_readoptions_destroy(r->read);
+    rocksdb_readoptions_destroy(r->read_unverified);
     rocksdb_writeoptions_destroy(r->write_sync);
     rocksdb_writeoptions_destroy(r->write_nosync);
     rocksdb_cache_destroy(r->cache);
@@ -349,6 +382,7 @@ static const struct store_ops rocks_ops = {
     .batch_clear = rocks_batch_clear,
     .write = rocks_write,
     .get = rocks_get,
+    .get_unverified = rocks_get_unverified,
     .iter_new = rocks_iter_new,
     .iter_free = rocks_iter_free,
     .iter_next = rocks_iter_next,
@@ -430,6 +464,9 @@ static struct rocks *rocks_new(bool create, const struct store_rocksdb_config *c
         r->limiter = rocksdb_ratelimiter_create((int64_t)config->background_rate, 100 * 1000, 10);
     r->read = rocksdb_readoptions_create();
     rocksdb_readoptions_set_verify_checksums(r->read, 1);
+    r->read_unverified = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_verify_checksums(r->read_unverified, 0);
+    rocksdb_readoptions_set_fill_cache(r->read_unverified, 0);
     r->write_sync = rocksdb_writeoptions_create();
     rocksdb_writeoptions_set_sync(r->write_sync, 1);
     r->write_nosync = rocksdb_writeoptions_create();

@@ -136,7 +136,7 @@ static struct quota_answer decide_here(struct quota_question *question, size_t i
 {
     struct quota_rates *rates = question->own.rates;
     const struct quota_rate_item *item = &question->items[i];
-    enum quota_policy policy = rates->config.limits->rates[item->kind].without_redis;
+    enum quota_policy policy = (enum quota_policy)rates->config.limits->rates[item->kind].without_redis;
     if (rates->redis)
         cq_metric_add(&quota_rates_metrics, 0, 1, item->kind - 1, policy);
     if (rates->redis && policy != QUOTA_POLICY_LOCAL)

@@ -19,7 +19,7 @@ static void write_key(size_t len)
 
 static enum cq_rc source_of(enum event_pii pii, const char *key, struct event_source *source_r, struct cq_err *err)
 {
-    const struct event_config config = {.type_prefix = "org.example", .pii = pii, .pii_key = key};
+    const struct event_config config = {.type_prefix = "org.example", .pii = (int)pii, .pii_key = key};
     *source_r = (struct event_source){.cluster = "c"};
     return event_config_source(&config, source_r, err);
 }

@@ -8,6 +8,7 @@
 #include "base/cq_hash.h"
 #include "base/cq_hex.h"
 #include "base/cq_time.h"
+#include "events/event_data.h"
 #include "events/event_json.h"
 #include "proto/edge.pb-c.h"
 #include "proto/outbox.pb-c.h"
@@ -80,16 +81,17 @@ struct envelope {
     const char *id, *key, *origin, *sequence; /* in the pool */
 };
 
-static const char *stream_of(const struct envelope *e)
+static enum event_stream stream_of(const struct envelope *e)
 {
-    return event_stream_names[e->row ? e->row->stream : EVENT_MAILBOX];
+    return e->row ? e->row->stream : EVENT_MAILBOX;
 }
 
 static const char *type_of(const struct envelope *e, struct cq_pool *pool)
 {
+    const char *stream = event_stream_names[stream_of(e)];
     if (e->row)
-        return cq_pool_printf(pool, "%s.%s.%s.v1", e->source->type_prefix, stream_of(e), e->row->name);
-    return cq_pool_printf(pool, "%s.%s.unknown.%d.v1", e->source->type_prefix, stream_of(e), e->type);
+        return cq_pool_printf(pool, "%s.%s.%s.v1", e->source->type_prefix, stream, e->row->name);
+    return cq_pool_printf(pool, "%s.%s.unknown.%d.v1", e->source->type_prefix, stream, e->type);
 }
 
 static struct cq_slice time_text(uint64_t us, struct cq_pool *pool)
@@ -99,51 +101,70 @@ static struct cq_slice time_text(uint64_t us, struct cq_pool *pool)
     return cq_pool_slice(pool, cq_slice_cstr(text));
 }
 
-/* Everything before the data's own fields. */
-static void begin(struct cq_buf *out, const struct envelope *e, struct cq_pool *pool, struct event_record *record_r)
+static void put_attributes(struct cq_buf *out, const struct envelope *e, const struct event_record *record)
 {
+    event_json_text(out, "specversion", "1.0");
+    event_json_text(out, "id", e->id);
+    event_json_text(out, "source", e->origin);
+    event_json_text(out, "type", (const char *)record->type.data);
+    event_json_time(out, "time", e->time_us);
+    event_json_text(out, "subject", e->key);
+    event_json_text(out, "datacontenttype", "application/json");
+    event_json_text(out, "dataschema", (const char *)record->dataschema.data);
+    event_json_text(out, "partitionkey", e->key);
+    event_json_text(out, "sequence", e->sequence);
+}
+
+static void put_common(struct event_data *data, const struct envelope *e)
+{
+    event_data_text(data, "event_id", e->id);
+    event_data_time(data, "event_time", e->time_us);
+    event_data_text(data, "cluster", e->source->cluster);
+    event_data_text(data, "dc", e->source->dc);
+    event_data_text(data, "node_id", e->source->node);
+    event_data_text(data, "role", e->source->role);
+    event_data_text(data, "software_version", e->source->version);
+}
+
+/* Everything before the data's own fields. `out` is new. */
+static void begin(struct event_data *data, struct cq_buf *out, const struct envelope *e, struct cq_pool *pool,
+                  struct event_record *record_r)
+{
+    const char *stream = event_stream_names[stream_of(e)];
     *record_r = (struct event_record){
-        .stream = cq_slice_cstr(stream_of(e)),
+        .stream = cq_slice_cstr(stream),
         .type = cq_slice_cstr(type_of(e, pool)),
         .key = cq_slice_cstr(e->key),
         .id = cq_slice_cstr(e->id),
         .source = cq_slice_cstr(e->origin),
         .time = time_text(e->time_us, pool),
-        .dataschema = cq_slice_cstr(cq_pool_printf(pool, "chasqui:%s.v1", stream_of(e))),
+        .dataschema = cq_slice_cstr(cq_pool_printf(pool, "chasqui:%s.v1", stream)),
         .sequence = cq_slice_cstr(e->sequence),
     };
+    cq_buf_init(out, EVENT_MAX);
     cq_buf_byte(out, '{');
-    event_json_text(out, "specversion", "1.0");
-    event_json_text(out, "id", e->id);
-    event_json_text(out, "source", e->origin);
-    event_json_text(out, "type", (const char *)record_r->type.data);
-    event_json_time(out, "time", e->time_us);
-    event_json_text(out, "subject", e->key);
-    event_json_text(out, "datacontenttype", "application/json");
-    event_json_text(out, "dataschema", (const char *)record_r->dataschema.data);
-    event_json_text(out, "partitionkey", e->key);
-    event_json_text(out, "sequence", e->sequence);
+    put_attributes(out, e, record_r);
     event_json_name(out, "data");
     record_r->data.len = out->len; /* where it begins; end() makes it a slice */
     cq_buf_byte(out, '{');
-    event_json_text(out, "event_id", e->id);
-    event_json_time(out, "event_time", e->time_us);
-    event_json_text(out, "cluster", e->source->cluster);
-    event_json_text(out, "dc", e->source->dc);
-    event_json_text(out, "node_id", e->source->node);
-    event_json_text(out, "role", e->source->role);
-    event_json_text(out, "software_version", e->source->version);
+    event_data_begin(data, e->source, stream_of(e), out, pool);
+    put_common(data, e);
 }
 
-static enum cq_rc end(struct cq_buf *out, const struct envelope *e, struct cq_pool *pool, struct event_record *record,
-                      struct cq_err *err)
+static enum cq_rc end(struct event_data *data, struct event_record *record, struct cq_err *err)
 {
+    struct cq_buf *out = data->json;
     cq_buf_cstr(out, "}}");
-    record->json = cq_pool_slice(pool, cq_buf_slice(out));
+    record->json = cq_pool_slice(data->pool, cq_buf_slice(out));
     record->data = cq_slice_sub(record->json, record->data.len, record->json.len - record->data.len - 1);
+    record->protobuf = event_data_pack(data);
+    if (data->message)
+        record->protobuf_schema =
+            cq_slice_cstr(cq_pool_printf(data->pool, "chasqui:%s", data->message->descriptor->name));
     bool ok = cq_buf_ok(out);
     cq_buf_fini(out);
-    return ok ? CQ_OK : CQ_FAIL(err, CQ_E_TOO_BIG, "%s: an event over %u bytes", e->origin, EVENT_MAX);
+    return ok ? CQ_OK
+              : CQ_FAIL(err, CQ_E_TOO_BIG, "%.*s: an event over %u bytes", CQ_SLICE_ARG(record->source), EVENT_MAX);
 }
 
 /* ---- Of the outbox ---- */
@@ -163,17 +184,16 @@ static const char *key_of(const Chasqui__Outbox__Event *event, const struct even
     return hex_key(event->account, pool);
 }
 
-static void put_outbox_data(struct cq_buf *out, const struct event_source *source, const struct event_place *place,
+static void put_outbox_data(struct event_data *data, const struct event_place *place,
                             const Chasqui__Outbox__Event *event)
 {
-    event_json_name(out, "shard");
-    cq_buf_u64(out, place->shard);
-    event_json_hex(out, "account_id", event->account);
-    event_json_address(out, source, "address", event->address);
-    event_json_message(out, source, (const ProtobufCMessage *)event->delivery);
-    event_json_message(out, source, (const ProtobufCMessage *)event->mailbox);
-    event_json_message(out, source, (const ProtobufCMessage *)event->quota);
-    event_json_message(out, source, (const ProtobufCMessage *)event->gap);
+    event_data_u32(data, "shard", place->shard);
+    event_data_hex(data, "account_id", event->account);
+    event_data_address(data, "address", event->address);
+    event_data_fields(data, (const ProtobufCMessage *)event->delivery);
+    event_data_fields(data, (const ProtobufCMessage *)event->mailbox);
+    event_data_fields(data, (const ProtobufCMessage *)event->quota);
+    event_data_fields(data, (const ProtobufCMessage *)event->gap);
 }
 
 enum cq_rc event_encode(const struct event_source *source, const struct event_place *place, struct cq_slice outbox,
@@ -198,27 +218,27 @@ enum cq_rc event_encode(const struct event_source *source, const struct event_pl
         .sequence = cq_pool_printf(pool, "%020llu.%010u", (unsigned long long)place->index, place->sub_index),
     };
     struct cq_buf out;
-    cq_buf_init(&out, EVENT_MAX);
-    begin(&out, &e, pool, record_r);
-    put_outbox_data(&out, source, place, event);
+    struct event_data data;
+    begin(&data, &out, &e, pool, record_r);
+    put_outbox_data(&data, place, event);
     chasqui__outbox__event__free_unpacked(event, NULL);
     if (row_r)
         *row_r = row;
-    return end(&out, &e, pool, record_r, err);
+    return end(&data, record_r, err);
 }
 
 /* ---- Of a front-end ---- */
 
-static void put_edge_data(struct cq_buf *out, const struct event_source *source, const Chasqui__Edge__Event *event)
+static void put_edge_data(struct event_data *data, const Chasqui__Edge__Event *event)
 {
     if (event->account)
-        event_json_hex(out, "account_id", event->account);
-    event_json_address(out, source, "address", event->address);
-    event_json_message(out, source, (const ProtobufCMessage *)event->session);
-    event_json_message(out, source, (const ProtobufCMessage *)event->auth);
-    event_json_message(out, source, (const ProtobufCMessage *)event->rejection);
-    event_json_message(out, source, (const ProtobufCMessage *)event->end);
-    event_json_message(out, source, (const ProtobufCMessage *)event->limit);
+        event_data_hex(data, "account_id", event->account);
+    event_data_address(data, "address", event->address);
+    event_data_fields(data, (const ProtobufCMessage *)event->session);
+    event_data_fields(data, (const ProtobufCMessage *)event->auth);
+    event_data_fields(data, (const ProtobufCMessage *)event->rejection);
+    event_data_fields(data, (const ProtobufCMessage *)event->end);
+    event_data_fields(data, (const ProtobufCMessage *)event->limit);
 }
 
 enum cq_rc event_encode_edge(const struct event_source *source, const struct event_stamp *stamp, struct cq_slice packed,
@@ -243,11 +263,11 @@ enum cq_rc event_encode_edge(const struct event_source *source, const struct eve
         .sequence = cq_pool_printf(pool, "%020llu", (unsigned long long)stamp->number),
     };
     struct cq_buf out;
-    cq_buf_init(&out, EVENT_MAX);
-    begin(&out, &e, pool, record_r);
-    put_edge_data(&out, source, event);
+    struct event_data data;
+    begin(&data, &out, &e, pool, record_r);
+    put_edge_data(&data, event);
     chasqui__edge__event__free_unpacked(event, NULL);
     if (row_r)
         *row_r = row;
-    return end(&out, &e, pool, record_r, err);
+    return end(&data, record_r, err);
 }

@@ -28,6 +28,7 @@ struct event_source {
     enum event_pii pii;
     uint8_t pii_key[EVENT_PII_KEY_MAX]; /* of EVENT_PII_HMAC */
     size_t pii_key_len;
+    bool protobuf;       /* records are wanted as protobuf, too */
     uint64_t started_us; /* of the process: part of the source of a front-end's events */
 };
 
@@ -42,8 +43,8 @@ struct event_place {
 /* RFC 9562 version 8, made from cluster, shard, index and sub-index. */
 void event_id(const char *cluster, const struct event_place *place, char id_r[static EVENT_ID_SIZE]);
 
-/* Fills a record; everything lives in the pool. CQ_E_PROTO: the record does not decode. A type that this build does not
- * know is encoded as "unknown.N": it is never lost silently. */
+/* Fills a record (`protobuf` where the source wants it); everything lives in the pool. CQ_E_PROTO: the record does not
+ * decode. A type that this build does not know is encoded as "unknown.N": it is never lost silently. */
 enum cq_rc event_encode(const struct event_source *source, const struct event_place *place, struct cq_slice outbox,
                         struct cq_pool *pool, struct event_record *record_r, const struct event_row **row_r,
                         struct cq_err *err);

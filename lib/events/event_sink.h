@@ -18,10 +18,12 @@ struct event_record {
     struct cq_slice source; /* these three: CloudEvents attributes */
     struct cq_slice time;
     struct cq_slice dataschema;
-    struct cq_slice sequence; /* extension: place in the source, as text that sorts */
-    struct cq_slice json;     /* a CloudEvents JSON object (structured mode), without a line end */
-    struct cq_slice data;     /* the data alone, a JSON object: a part of `json` */
-    uint64_t ticket;          /* the publisher's, given back in the acknowledgement */
+    struct cq_slice sequence;        /* extension: place in the source, as text that sorts */
+    struct cq_slice json;            /* a CloudEvents JSON object (structured mode), without a line end */
+    struct cq_slice data;            /* the data alone, a JSON object: a part of `json` */
+    struct cq_slice protobuf;        /* the same data as the stream's public message (proto/events.proto), ... */
+    struct cq_slice protobuf_schema; /* ... and what its dataschema is; both empty unless it is wanted */
+    uint64_t ticket;                 /* the publisher's, given back in the acknowledgement */
 };
 
 struct event_sink {

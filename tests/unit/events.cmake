@@ -1,4 +1,5 @@
 chasqui_unit_test(events/event_encode DEPS cq_events dep::jansson)
+chasqui_unit_test(events/event_schema DEPS cq_events dep::jansson)
 chasqui_unit_test(events/event_file DEPS cq_events)
 chasqui_unit_test(events/event_edge DEPS cq_events dep::jansson)
 chasqui_unit_test(events/event_ring DEPS cq_events)

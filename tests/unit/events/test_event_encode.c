@@ -217,7 +217,8 @@ static void check_types(const ProtobufCMessageDescriptor *d)
     for (unsigned i = 0; i < d->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &d->fields[i];
         bool known = f->type == PROTOBUF_C_TYPE_UINT32 || f->type == PROTOBUF_C_TYPE_UINT64 ||
-                     f->type == PROTOBUF_C_TYPE_INT64 || f->type == PROTOBUF_C_TYPE_FIXED64 ||
+                     f->type == PROTOBUF_C_TYPE_FIXED64 ||
+                     (f->type == PROTOBUF_C_TYPE_INT64 && strstr(f->name, "_time_us")) ||
                      f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_MESSAGE;
         if (!known || f->label == PROTOBUF_C_LABEL_REPEATED)
             fail_msg("%s.%s: the encoder does not know this type", d->name, f->name);

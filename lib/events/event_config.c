@@ -46,6 +46,7 @@ enum cq_rc event_config_source(const struct event_config *config, struct event_s
 {
     source_r->type_prefix = config->type_prefix;
     source_r->pii = (enum event_pii)config->pii;
+    source_r->protobuf = config->kafka.servers.count && config->kafka.format == EVENT_KAFKA_PROTOBUF;
     if (source_r->pii != EVENT_PII_HMAC)
         return CQ_OK;
     if (!config->pii_key[0])

@@ -156,11 +156,28 @@ static const char *topic_of(struct event_kafka *kafka, struct cq_slice stream)
                           (const char *)stream.data);
 }
 
-static void fill_headers(struct event_kafka *kafka, struct flight *flight, const struct event_record *record)
+/* What goes into the value, and the two attributes that tell a reader what it is. */
+struct content {
+    struct cq_slice value, type, schema;
+};
+
+/* An empty value would be a tombstone. */
+static enum cq_rc content_of(const struct event_kafka *kafka, const struct event_record *record,
+                             struct content *content_r, struct cq_err *err)
+{
+    if (kafka->config.format == EVENT_KAFKA_PROTOBUF)
+        *content_r = (struct content){record->protobuf, CQ_SLICE("application/protobuf"), record->protobuf_schema};
+    else
+        *content_r = (struct content){record->data, CQ_SLICE("application/json"), record->dataschema};
+    return content_r->value.len ? CQ_OK : CQ_FAIL(err, CQ_E_INVALID, "kafka: an event without data");
+}
+
+static void fill_headers(struct event_kafka *kafka, struct flight *flight, const struct event_record *record,
+                         const struct content *content)
 {
     const struct cq_slice values[EVENT_KAFKA_HEADERS] = {
         [EVENT_KAFKA_SPECVERSION] = CQ_SLICE("1.0"),
-        [EVENT_KAFKA_CONTENT_TYPE] = CQ_SLICE("application/json"),
+        [EVENT_KAFKA_CONTENT_TYPE] = content->type,
         [EVENT_KAFKA_ID] = record->id,
         [EVENT_KAFKA_SOURCE] = record->source,
         [EVENT_KAFKA_TYPE] = record->type,
@@ -168,7 +185,7 @@ static void fill_headers(struct event_kafka *kafka, struct flight *flight, const
         [EVENT_KAFKA_SUBJECT] = record->key,
         [EVENT_KAFKA_PARTITIONKEY] = record->key,
         [EVENT_KAFKA_SEQUENCE] = record->sequence,
-        [EVENT_KAFKA_DATASCHEMA] = record->dataschema,
+        [EVENT_KAFKA_DATASCHEMA] = content->schema,
     };
     for (size_t i = 0; i < EVENT_KAFKA_HEADERS; i++)
         flight->headers[i] = cq_pool_slice(kafka->pool, values[i]);
@@ -179,7 +196,11 @@ static enum cq_rc kafka_publish(struct event_sink *sink, const struct event_reco
     struct event_kafka *kafka = kafka_of(sink);
     if (kafka->count == EVENT_KAFKA_IN_FLIGHT_MAX)
         return CQ_FAIL(err, CQ_E_OVERLOADED, "kafka: %zu events wait", kafka->count);
-    enum cq_rc rc = need_producer(kafka, err);
+    struct content content;
+    enum cq_rc rc = content_of(kafka, record, &content, err);
+    if (rc != CQ_OK)
+        return rc;
+    rc = need_producer(kafka, err);
     if (rc != CQ_OK)
         return rc == CQ_E_CONFIG ? CQ_E_IO : rc; /* a certificate that is being replaced: later */
     struct flight *flight = &kafka->flights[kafka->count];
@@ -187,8 +208,8 @@ static enum cq_rc kafka_publish(struct event_sink *sink, const struct event_reco
                               .ticket = record->ticket,
                               .topic = topic_of(kafka, record->stream),
                               .key = cq_pool_slice(kafka->pool, record->key),
-                              .value = cq_pool_slice(kafka->pool, record->data)};
-    fill_headers(kafka, flight, record);
+                              .value = cq_pool_slice(kafka->pool, content.value)};
+    fill_headers(kafka, flight, record, &content);
     rc = send_flight(kafka, flight);
     if (rc == CQ_OK)
         kafka->count++;

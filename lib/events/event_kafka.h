@@ -1,6 +1,7 @@
 /* The Kafka sink (librdkafka): one record an event, CloudEvents in the binary mode of the Kafka protocol binding: the
- * value is the event's data, its attributes are headers (ce_id, ce_type, ...). Topics are PREFIX + stream + ".v1"; the
- * key is the event's, hashed as Java's clients do (murmur2), so events of one key keep their order.
+ * value is the event's data in events.kafka.format, its attributes are headers (ce_id, ce_type, ...). Topics are PREFIX
+ * + stream + ".v1"; the key is the event's, hashed as Java's clients do (murmur2), so events of one key keep their
+ * order.
  *
  * poll() waits until the brokers have all that was published (acks=all, idempotent) or events.kafka.timeout has passed:
  * what is in flight is bounded by what the publisher gives at once, and nothing piles up while Kafka is away. A record
@@ -23,6 +24,7 @@ struct event_kafka_config {
     uint64_t timeout_us;
     uint64_t linger_us;
     uint64_t record_max;
+    int format;      /* enum event_kafka_format */
     int compression; /* enum event_kafka_compression */
     bool tls;
     const char *tls_ca, *tls_cert, *tls_key;
@@ -30,6 +32,7 @@ struct event_kafka_config {
     const char *user, *password_file;
 };
 
+enum event_kafka_format { EVENT_KAFKA_JSON, EVENT_KAFKA_PROTOBUF };
 enum event_kafka_compression { EVENT_KAFKA_ZSTD, EVENT_KAFKA_LZ4, EVENT_KAFKA_NONE };
 enum event_kafka_sasl { EVENT_KAFKA_SASL_NONE, EVENT_KAFKA_SASL_SCRAM_512, EVENT_KAFKA_SASL_SCRAM_256 };
 

@@ -18,6 +18,7 @@ const char *const event_kafka_header_names[EVENT_KAFKA_HEADERS] = {
 #undef EVENT_KAFKA_HEADER_NAME
 };
 
+static const char *const format_names[] = {[EVENT_KAFKA_JSON] = "json", [EVENT_KAFKA_PROTOBUF] = "protobuf", NULL};
 static const char *const compression_names[] = {
     [EVENT_KAFKA_ZSTD] = "zstd", [EVENT_KAFKA_LZ4] = "lz4", [EVENT_KAFKA_NONE] = "none", NULL};
 static const char *const sasl_names[] = {[EVENT_KAFKA_SASL_NONE] = "none",
@@ -38,6 +39,8 @@ static const struct cq_setting rows[] = {
                     "How long a record waits for others."),
     CQ_SET_SIZE(struct event_kafka_config, record_max, "events.kafka.record_max", "1000000", "4KiB", "100MB",
                 "Largest record; larger ones are dead letters. Not over the brokers' message.max.bytes."),
+    CQ_SET_CHOICE(struct event_kafka_config, format, "events.kafka.format", "json", format_names,
+                  "What the values of records are: json; or protobuf, the stream's message of proto/events.proto."),
     CQ_SET_CHOICE(struct event_kafka_config, compression, "events.kafka.compression", "zstd", compression_names,
                   "zstd needs brokers from 2.1 on."),
     CQ_SET_BOOL(struct event_kafka_config, tls, "events.kafka.tls.enabled", "false", "TLS to the brokers."),

@@ -85,6 +85,8 @@ static enum cq_rc publish(struct event_sink *sink, const char *stream, unsigned 
                                         .dataschema = CQ_SLICE("chasqui:mail.delivery.v1"),
                                         .sequence = cq_slice_cstr(sequence),
                                         .data = cq_slice_of(data, (size_t)len),
+                                        .protobuf = CQ_SLICE("\x0a\x04id-0"),
+                                        .protobuf_schema = CQ_SLICE("chasqui:chasqui.events.v1.Delivery"),
                                         .ticket = n};
     return event_sink_publish(sink, &record, NULL);
 }
@@ -126,7 +128,8 @@ struct seen {
     unsigned last_of_key[5]; /* first occurrences alone */
     bool disorder;
     unsigned records;
-    char header[EVENT_KAFKA_HEADERS][128]; /* of the last one */
+    char header[EVENT_KAFKA_HEADERS][128]; /* of the last one, as its value */
+    char value[64];
 };
 
 static void note(struct seen *seen, const rd_kafka_message_t *message)
@@ -143,6 +146,7 @@ static void note(struct seen *seen, const rd_kafka_message_t *message)
             snprintf(seen->header[i], sizeof seen->header[i], "%.*s", (int)size, (const char *)value);
     }
     assert_int_equal(sscanf(seen->header[EVENT_KAFKA_ID], "id-%u", &n), 1);
+    snprintf(seen->value, sizeof seen->value, "%.*s", (int)message->len, (const char *)message->payload);
     if (seen->times[n]++ == 0) {
         seen->disorder = seen->disorder || seen->last_of_key[n % 5] > n;
         seen->last_of_key[n % 5] = n;
@@ -202,8 +206,27 @@ static void events_arrive_in_order_with_their_attributes(void **state)
     assert_string_equal(seen.header[EVENT_KAFKA_SPECVERSION], "1.0");
     assert_string_equal(seen.header[EVENT_KAFKA_TYPE], "chasqui.mail.delivery.delivery.local.v1");
     assert_string_equal(seen.header[EVENT_KAFKA_CONTENT_TYPE], "application/json");
+    assert_string_equal(seen.header[EVENT_KAFKA_DATASCHEMA], "chasqui:mail.delivery.v1");
     assert_string_equal(seen.header[EVENT_KAFKA_SOURCE], "chasqui://c1/shard/1");
     assert_string_equal(seen.header[EVENT_KAFKA_DLQ_REASON], "");
+    event_sink_close(&sink);
+}
+
+static void with_protobuf_the_value_is_the_public_message_and_the_attributes_say_so(void **state)
+{
+    (void)state;
+    struct seen seen;
+    struct cq_err err = {0};
+    configure(", topic_prefix: f., format: protobuf");
+    create_topics();
+    struct event_sink *sink = open_sink();
+    assert_int_equal(publish(sink, "mail.delivery", 0, 10), CQ_OK);
+    assert_int_equal(event_sink_poll(sink, &err), CQ_OK);
+    read_topic("f.mail.delivery.v1", 1, &seen);
+    assert_string_equal(seen.value, "\x0a\x04id-0");
+    assert_string_equal(seen.header[EVENT_KAFKA_CONTENT_TYPE], "application/protobuf");
+    assert_string_equal(seen.header[EVENT_KAFKA_DATASCHEMA], "chasqui:chasqui.events.v1.Delivery");
+    assert_string_equal(seen.header[EVENT_KAFKA_ID], "id-0");
     event_sink_close(&sink);
 }
 
@@ -343,6 +366,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_arrive_in_order_with_their_attributes),
+        cmocka_unit_test(with_protobuf_the_value_is_the_public_message_and_the_attributes_say_so),
         cmocka_unit_test(what_a_dead_broker_did_not_take_is_published_again),
         cmocka_unit_test(too_big_records_become_dead_letters_and_stop_nobody),
         cmocka_unit_test(a_record_that_the_broker_refuses_is_found_in_its_batch),

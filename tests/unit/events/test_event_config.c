@@ -56,6 +56,33 @@ static void hmac_needs_a_key_and_the_others_do_not(void **state)
     assert_int_equal(source.pii, EVENT_PII_DOMAIN);
 }
 
+static void protobuf_is_made_for_kafka_alone_and_when_it_is_asked_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool protobuf;
+    } cases[] = {
+        {"{}", false},
+        {"events: {kafka: {format: protobuf}}", false}, /* no brokers: nothing goes there */
+        {"events: {kafka: {servers: ['127.0.0.1:1']}}", false},
+        {"events: {kafka: {servers: ['127.0.0.1:1'], format: json}}", false},
+        {"events: {kafka: {servers: ['127.0.0.1:1'], format: protobuf}}", true},
+    };
+    struct cq_pool *pool = cq_pool_new(4096);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct event_config config = {0};
+        struct event_source source = {0};
+        struct cq_config_part parts[EVENT_CONFIG_PARTS];
+        event_config_parts(&config, parts);
+        assert_int_equal(cq_config_parse(parts, EVENT_CONFIG_PARTS, "/test", cq_slice_cstr(cases[i].text), pool, NULL),
+                         CQ_OK);
+        assert_int_equal(event_config_source(&config, &source, NULL), CQ_OK);
+        assert_int_equal(source.protobuf, cases[i].protobuf);
+    }
+    cq_pool_free(&pool);
+}
+
 static void without_a_file_there_is_no_sink(void **state)
 {
     (void)state;
@@ -83,6 +110,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_key_of_hmac_has_16_to_256_bytes),
         cmocka_unit_test(hmac_needs_a_key_and_the_others_do_not),
+        cmocka_unit_test(protobuf_is_made_for_kafka_alone_and_when_it_is_asked_for),
         cmocka_unit_test(without_a_file_there_is_no_sink),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,5 +1,8 @@
 chasqui_unit_test(events/event_encode DEPS cq_events dep::jansson)
 chasqui_unit_test(events/event_schema DEPS cq_events dep::jansson)
+target_compile_definitions(test_event_schema PRIVATE SAMPLES="${CMAKE_SOURCE_DIR}/tests/events/schema/samples")
+add_test(NAME unit/events/schema_check COMMAND ${CMAKE_SOURCE_DIR}/tests/events/schema/check_test.py)
+set_tests_properties(unit/events/schema_check PROPERTIES TIMEOUT 60 LABELS unit)
 chasqui_unit_test(events/event_file DEPS cq_events)
 chasqui_unit_test(events/event_edge DEPS cq_events dep::jansson)
 chasqui_unit_test(events/event_ring DEPS cq_events)

@@ -8,6 +8,7 @@
 #include "proto/events.pb-c.h"
 #include "proto/outbox.pb-c.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -338,8 +339,73 @@ static void an_unknown_type_is_told_in_protobuf_too(void **state)
     cq_pool_free(&pool);
 }
 
-int main(void)
+/* ---- Golden samples: an event as a release has written it, in both forms ---- */
+
+#define SAMPLE_MAX 65536
+
+static void sample_path(const struct event_row *row, const char *form, char *path_r, size_t size)
 {
+    snprintf(path_r, size, "%s/%s.%s.%s", SAMPLES, event_stream_names[row->stream], row->name, form);
+}
+
+static struct cq_slice read_sample(struct cq_pool *pool, const struct event_row *row, const char *form)
+{
+    char path[512], *bytes = cq_pool_alloc(pool, SAMPLE_MAX);
+    sample_path(row, form, path, sizeof path);
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        fail_msg("%s: every event has a sample: test_event_schema --write makes those that are missing", path);
+    size_t len = fread(bytes, 1, SAMPLE_MAX, file);
+    assert_int_equal(fclose(file), 0);
+    assert_in_range(len, 1, SAMPLE_MAX - 1);
+    return cq_slice_of(bytes, len);
+}
+
+static void the_samples_of_every_event_decode_and_say_the_same_in_both_forms(void **state)
+{
+    (void)state;
+    struct cq_pool *pool = cq_pool_new(65536);
+    for (size_t i = 0; i < event_row_count; i++) {
+        const struct event_record record = {.data = read_sample(pool, &event_rows[i], "json"),
+                                            .protobuf = read_sample(pool, &event_rows[i], "binpb")};
+        check_event(&event_rows[i], &record);
+    }
+    cq_pool_free(&pool);
+}
+
+/* Those that are there stay as they are: consumers have such events. */
+static int write_sample(const struct event_row *row, const char *form, struct cq_slice bytes)
+{
+    char path[512];
+    sample_path(row, form, path, sizeof path);
+    FILE *file = fopen(path, "wbx");
+    if (!file)
+        return errno == EEXIST ? 0 : -1;
+    size_t written = fwrite(bytes.data, 1, bytes.len, file);
+    return fclose(file) == 0 && written == bytes.len ? 0 : -1;
+}
+
+static int write_samples(void)
+{
+    struct cq_pool *pool = cq_pool_new(65536);
+    int failed = 0;
+    for (size_t i = 0; i < event_row_count; i++) {
+        struct event_record record;
+        struct event_source source = source_with(EVENT_PII_FULL);
+        source.role = event_rows[i].guarantee == EVENT_AT_LEAST_ONCE ? "storage" : "frontend";
+        encode(pool, &event_rows[i], &source, record_of(pool, &event_rows[i]), &record);
+        failed |= write_sample(&event_rows[i], "json", record.data);
+        failed |= write_sample(&event_rows[i], "binpb", record.protobuf);
+    }
+    cq_pool_free(&pool);
+    return failed ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--write") == 0)
+        return write_samples();
+
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_event_says_the_same_in_json_and_in_protobuf),
         cmocka_unit_test(every_field_of_a_public_message_is_told_by_an_event_of_its_stream),
@@ -348,6 +414,7 @@ int main(void)
         cmocka_unit_test(protobuf_that_nobody_wants_is_not_made),
         cmocka_unit_test(texts_are_utf8_whatever_a_message_holds),
         cmocka_unit_test(an_unknown_type_is_told_in_protobuf_too),
+        cmocka_unit_test(the_samples_of_every_event_decode_and_say_the_same_in_both_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,7 +76,7 @@ static enum cq_rc mark_all(struct store *store, const struct reseed_record *r, s
 {
     struct refs refs;
     enum cq_rc rc;
-    refs_open(&refs, store, r->group, r->generation, &(struct refs_at){0});
+    refs_open(&refs, store, NULL, r->group, r->generation, &(struct refs_at){0});
     while ((rc = refs_next(&refs, mark_named, slice, err)) == CQ_OK)
         ;
     refs_close(&refs);

@@ -3,7 +3,8 @@
 #include "base/cq_endian.h"
 #include "state/state_db.h"
 
-void refs_open(struct refs *refs, struct store *store, uint32_t group, uint32_t generation, const struct refs_at *at)
+void refs_open(struct refs *refs, struct store *store, struct store_snapshot *snapshot, uint32_t group,
+               uint32_t generation, const struct refs_at *at)
 {
     struct state_key from = {.len = 0}, prefix = {.len = 0}, to;
     *refs = (struct refs){.at = *at, .fresh = true};
@@ -12,7 +13,7 @@ void refs_open(struct refs *refs, struct store *store, uint32_t group, uint32_t 
     key_after_prefix(&prefix, &to);
     from = prefix;
     key_bytes(&from, at->key.at, at->key.len);
-    refs->iter = store_iter_new(store, NULL, STORE_STATE, key_slice(&from), key_slice(&to));
+    refs->iter = store_iter_new(store, snapshot, STORE_STATE, key_slice(&from), key_slice(&to));
 }
 
 void refs_close(struct refs *refs)

@@ -1,4 +1,5 @@
-/* The chunks that a generation's state names: bodies and pieces of stages. Private to reseed/. */
+/* The chunks that a generation's state names: bodies and pieces of stages. Private to reseed/. A snapshot of NULL reads
+ * what is there now. */
 #ifndef RESEED_REFS_H
 #define RESEED_REFS_H
 
@@ -23,7 +24,8 @@ struct refs {
 
 typedef enum cq_rc refs_fn(void *arg, const struct chunk_ref *ref, struct cq_err *err);
 
-void refs_open(struct refs *refs, struct store *store, uint32_t group, uint32_t generation, const struct refs_at *at);
+void refs_open(struct refs *refs, struct store *store, struct store_snapshot *snapshot, uint32_t group,
+               uint32_t generation, const struct refs_at *at);
 /* Tells of at most REFS_STEP chunks. CQ_E_EOF; CQ_E_CORRUPT: a record does not decode; what fn returns. */
 enum cq_rc refs_next(struct refs *refs, refs_fn *fn, void *arg, struct cq_err *err);
 void refs_close(struct refs *refs);

@@ -49,7 +49,7 @@ enum cq_rc reseed_walk_step(struct reseed_target *t, struct reseed_walk *walk, s
     CQ_ASSERT(walk->missing_count == 0);
     cq_buf_init(&w.octets, ENTRY_CHUNK_MAX);
     const struct refs_at from = {walk->at, walk->row};
-    refs_open(&refs, t->store, t->record.group, t->record.generation, &from);
+    refs_open(&refs, t->store, NULL, t->record.group, t->record.generation, &from);
     while (!is_enough(&w) && (rc = refs_next(&refs, look_at, &w, err)) == CQ_OK)
         ;
     refs_close(&refs);

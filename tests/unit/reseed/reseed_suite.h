@@ -10,5 +10,6 @@ struct reseed_backend {
 };
 /* The number of failed tests. */
 int reseed_suite_run(const struct reseed_backend *backend);
+int check_suite_run(const struct reseed_backend *backend);
 
 #endif

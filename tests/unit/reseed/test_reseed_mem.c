@@ -209,5 +209,5 @@ int main(void)
         TEST(pages_that_no_source_sends_are_refused),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    return failed + reseed_suite_run(&backend);
+    return failed + reseed_suite_run(&backend) + check_suite_run(&backend);
 }

@@ -52,7 +52,7 @@ int main(void)
         return 1;
     snprintf(db_path, sizeof db_path, "%s/store", base_dir);
     const struct reseed_backend backend = {create, destroy};
-    int failed = reseed_suite_run(&backend);
+    int failed = reseed_suite_run(&backend) + check_suite_run(&backend);
     wipe(base_dir);
     return failed;
 }

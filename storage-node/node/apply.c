@@ -61,6 +61,8 @@ struct apply_group {
     struct apply_call *waiting; /* for their index, in the order of index, then of arrival */
     size_t effects_under_way;   /* taken and not written */
     enum cq_rc health;
+    struct apply_point points[APPLY_POINTS]; /* a ring */
+    size_t point_count;                      /* that were ever put into it */
     bool closing, detaching;
     void (*closed)(void *arg); /* or detached */
     void *closed_arg;
@@ -240,6 +242,29 @@ static void check_health(struct apply_group *g)
     run_waiting(g, rc);
 }
 
+static void put_point(const struct apply_group *g, struct apply_point *point_r)
+{
+    point_r->index = g->machine->ops->applied(g->machine);
+    g->machine->ops->digest(g->machine, point_r->digest);
+}
+
+static void note_point(struct apply_group *g, uint64_t index)
+{
+    if (index % APPLY_POINT_EVERY == 0 && g->machine->ops->applied(g->machine) == index)
+        put_point(g, &g->points[g->point_count++ % APPLY_POINTS]);
+}
+
+size_t apply_group_points(const struct apply_group *g, struct apply_point points_r[static APPLY_POINTS + 1])
+{
+    size_t n = 0;
+    if (!g->machine || g->health != CQ_OK)
+        return 0;
+    for (size_t i = g->point_count > APPLY_POINTS ? g->point_count - APPLY_POINTS : 0; i < g->point_count; i++)
+        points_r[n++] = g->points[i % APPLY_POINTS];
+    put_point(g, &points_r[n++]);
+    return n;
+}
+
 /* A group that has failed, or is closing, answers nobody: the outcome is not known here. */
 static void do_commit(struct apply_group *g, const struct apply_entry *entry)
 {
@@ -251,8 +276,10 @@ static void do_commit(struct apply_group *g, const struct apply_entry *entry)
         struct machine_outcome applied = {0};
         g->machine->ops->apply(g->machine, entry->position, entry->entry, pool, &applied);
         check_health(g);
-        if (g->health == CQ_OK)
+        if (g->health == CQ_OK) {
             outcome = applied;
+            note_point(g, entry->position.index);
+        }
     }
     if (entry->cookie)
         out->outcome(out->ctx, g->id, entry->cookie, &outcome);
@@ -307,6 +334,7 @@ static void do_attach(struct apply_group *g, struct machine *machine, void (*don
     close_machine(g);
     g->machine = machine;
     g->health = CQ_OK;
+    g->point_count = 0;
     done(arg);
 }
 

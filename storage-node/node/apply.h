@@ -87,6 +87,17 @@ struct apply_call {
 /* Any thread; calls of one thread with the same index run in their order. */
 void apply_call(struct apply_group *group, struct apply_call *call);
 
+/* Digests at indexes that all replicas pass, so that replicas which are not equally far can be compared: the newest
+ * ones at multiples of APPLY_POINT_EVERY, rising, and last where the machine is now. On the group's apply thread; empty
+ * while there is no machine. Returns how many. */
+#define APPLY_POINT_EVERY 64
+#define APPLY_POINTS 64
+struct apply_point {
+    uint64_t index;
+    uint8_t digest[16];
+};
+size_t apply_group_points(const struct apply_group *group, struct apply_point points_r[static APPLY_POINTS + 1]);
+
 /* For the application: what it keeps per group on the apply thread (watchers). */
 void apply_group_set_ctx(struct apply_group *group, void *ctx);
 void *apply_group_ctx(const struct apply_group *group);

@@ -18,6 +18,7 @@
 #include "node/outbox_relay.h"
 #include "node/reseed_sessions.h"
 #include "node/reseeder.h"
+#include "node/scrubber.h"
 #include "node/topology_keeper.h"
 #include "node/watch.h"
 
@@ -85,6 +86,10 @@ static void make_threads(struct node *node)
                                                             .concurrency = (unsigned)c->node.reseed_concurrency,
                                                             .rate = c->node.reseed_rate,
                                                             .retry_us = c->node.reseed_retry_us});
+    node->scrubber = scrubber_new(&(struct scrubber_config){.node = node,
+                                                            .verify_rate = c->node.verify_rate,
+                                                            .scrub_rate = c->node.scrub_rate,
+                                                            .scrub_interval_us = c->node.scrub_interval_us});
 }
 
 static enum cq_rc start_workers(struct node *node, struct cq_err *err)
@@ -157,6 +162,7 @@ static enum cq_rc start_steps(struct node *node, struct cq_err *err)
     outbox_relay_start(node->relay);
     topology_keeper_start(node->keeper);
     reseeder_start(node->reseeder);
+    scrubber_start(node->scrubber);
     rc = start_workers(node, err);
     return rc == CQ_OK ? start_admin(node, err) : rc;
 }
@@ -225,6 +231,7 @@ static void stop_threads(struct node *node)
     raft_thread_free(&node->raft);
     io_loop_free(&node->control);
     reseeder_free(&node->reseeder);
+    scrubber_free(&node->scrubber);
     io_pool_free(&node->resolver);
     for (unsigned i = 0; i < node->worker_count; i++)
         worker_free(&node->workers[i]);
@@ -247,6 +254,7 @@ void node_free(struct node **node_p)
         if (node->relay)
             outbox_relay_stop(node->relay);
         topology_keeper_stop(node->keeper);
+        scrubber_stop(node->scrubber);
         reseeder_stop(node->reseeder);
         stop_threads(node);
     }
@@ -271,6 +279,7 @@ void node_metrics_register(void)
     cq_metrics_register(&watch_metrics);
     cq_metrics_register(&background_metrics);
     cq_metrics_register(&reseeder_metrics);
+    cq_metrics_register(&scrubber_metrics);
     cq_metrics_register(&event_metrics);
     cq_metrics_register(&outbox_relay_metrics);
     io_metrics_register();

@@ -24,6 +24,7 @@ struct background;
 struct outbox_relay;
 struct reseed_sessions;
 struct reseeder;
+struct scrubber;
 
 /* Another node that is connected. */
 struct node_peer {
@@ -52,6 +53,7 @@ struct node {
     struct outbox_relay *relay;
     struct reseed_sessions *sessions; /* copies that others read from here */
     struct reseeder *reseeder;
+    struct scrubber *scrubber;
     struct admin_http *admin;
     pthread_mutex_t lock;
     struct node_peer peers_up[NODE_PEERS_MAX]; /* under lock */

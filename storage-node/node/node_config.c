@@ -63,6 +63,14 @@ static const struct cq_setting rows[] = {
                     "How long a copy may hold this node's snapshot and log: then it is given up and begun again."),
     CQ_SET_DURATION(struct node_settings, reseed_retry_us, "reseed.retry", "5s", "100ms", "1h",
                     "After an attempt to re-seed a replica that failed."),
+    CQ_SET_SIZE(struct node_settings, verify_rate, "verify.rate", "64MiB", "64KiB", "1TiB",
+                "Bytes a second that chasquictl verify makes this node read."),
+    CQ_SET_SIZE(struct node_settings, scrub_rate, "scrub.rate", "4MiB", "0", "1TiB",
+                "Bytes a second at which this node reads all its replicas in the background and checks them; one that "
+                "is damaged is copied again. 0: never."),
+    CQ_SET_DURATION(struct node_settings, scrub_interval_us, "scrub.interval", "168h", "1s", "10000h",
+                    "From the beginning of one round through all replicas to that of the next, which waits for its "
+                    "end. The first begins ten minutes after the start, or after this time when it is shorter."),
 };
 
 void node_config_parts(struct node_config *config, struct cq_config_part parts_r[static NODE_CONFIG_PARTS])

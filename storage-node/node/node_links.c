@@ -8,6 +8,7 @@
 #include "node/background.h"
 #include "node/node_private.h"
 #include "node/reseeder.h"
+#include "node/scrubber.h"
 #include "node/topology_keeper.h"
 #include "node/watch.h"
 
@@ -63,8 +64,10 @@ static void on_machine_failed(void *ctx, struct apply_group *apply, enum cq_rc r
     cq_log(CQ_ERROR, "group.machine_failed", CQ_F_U64("group", group->record.group), CQ_F_RC(rc));
     raft_thread_drop(node->raft, group);
     watch_end_all(group, CQ_E_UNAVAILABLE);
-    if (rc == CQ_E_CORRUPT)
-        reseeder_want(node->reseeder, group, RESEED_SUSPECT);
+    if (rc != CQ_E_CORRUPT)
+        return;
+    corruption_detected(CORRUPT_READ);
+    reseeder_want(node->reseeder, group, RESEED_SUSPECT);
 }
 
 static void on_send(void *ctx, const struct raft_node *to, enum raft_channel channel, const struct raft_frame *frame)

@@ -8,6 +8,7 @@
 #include "node/call_entry.h"
 #include "node/node.h"
 #include "node/reseeder.h"
+#include "node/scrubber.h"
 #include "node/topology_keeper.h"
 #include "node/watch.h"
 #include "proto/mail.pb-c.h"
@@ -108,8 +109,10 @@ static void command_done(struct raft_request *base, enum cq_rc rc, bool not_run,
 /* What the store gave is not what was written: this replica is copied again from another one, alone. */
 static void note_damage(const struct shard_request *r, enum cq_rc rc)
 {
-    if (rc == CQ_E_CORRUPT)
-        reseeder_want(worker_node(r->worker)->reseeder, r->base.group, RESEED_SUSPECT);
+    if (rc != CQ_E_CORRUPT)
+        return;
+    corruption_detected(CORRUPT_READ);
+    reseeder_want(worker_node(r->worker)->reseeder, r->base.group, RESEED_SUSPECT);
 }
 
 static void read_failed(struct raft_request *base, enum cq_rc rc, bool not_run, const struct machine_outcome *outcome)

@@ -10,6 +10,7 @@
 #include "node/fiber_wait.h"
 #include "node/node.h"
 #include "node/reseeder.h"
+#include "node/scrubber.h"
 #include "node/topology_keeper.h"
 #include "proto/mail.pb-c.h"
 #include "proto/system.pb-c.h"
@@ -139,6 +140,138 @@ static enum cq_rc groups(struct simple *s)
     message.node = (ProtobufCBinaryData){.len = 16, .data = s->node->dir.node};
     s->reply = message_pack(&message.base, s->pool);
     return CQ_OK;
+}
+
+/* ---- Checking a replica ---- */
+
+static enum cq_rc find_replica(struct simple *s, uint32_t id, struct group **group_r)
+{
+    *group_r = groups_find(&s->node->groups, id);
+    return *group_r ? CQ_OK : CQ_FAIL(&s->err, CQ_E_NOT_FOUND, "no replica of shard %u is here", id);
+}
+
+static enum cq_rc find_named(struct simple *s, struct group **group_r, bool *points_r)
+{
+    Chasqui__System__VerifyReplica *m = chasqui__system__verify_replica__unpack(NULL, s->body.len, s->body.data);
+    if (!m)
+        return CQ_FAIL(&s->err, CQ_E_PROTO, "the request does not decode");
+    enum cq_rc rc = find_replica(s, m->group, group_r);
+    *points_r = m->points;
+    chasqui__system__verify_replica__free_unpacked(m, NULL);
+    return rc;
+}
+
+static enum cq_rc verify(struct simple *s)
+{
+    struct group *group;
+    bool points;
+    enum cq_rc rc = find_named(s, &group, &points);
+    if (rc == CQ_OK)
+        scrubber_verify(s->node->scrubber, group);
+    return rc;
+}
+
+struct points {
+    struct apply_call call;
+    struct fiber_wait wait;
+    size_t count;
+    struct apply_point at[APPLY_POINTS + 1];
+};
+
+static void points_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc)
+{
+    (void)machine, (void)rc;
+    struct points *points = cq_containerof(call, struct points, call);
+    points->count = apply_group_points(group, points->at);
+    fiber_wait_signal(&points->wait);
+}
+
+static struct points *points_of(struct simple *s, struct group *group)
+{
+    struct points *points = cq_pool_calloc(s->pool, 1, sizeof *points);
+    points->call.run = points_run;
+    fiber_wait_begin(&points->wait);
+    apply_call(group->apply, &points->call);
+    fiber_wait(&points->wait);
+    return points;
+}
+
+static void describe_points(struct simple *s, struct group *group, Chasqui__System__VerifyState *out)
+{
+    struct points *points = points_of(s, group);
+    Chasqui__System__DigestPoint *list = cq_pool_calloc(s->pool, APPLY_POINTS + 1, sizeof *list);
+    out->points = cq_pool_calloc(s->pool, APPLY_POINTS + 1, sizeof *out->points);
+    for (; out->n_points < points->count; out->n_points++) {
+        Chasqui__System__DigestPoint *point = out->points[out->n_points] = &list[out->n_points];
+        chasqui__system__digest_point__init(point);
+        point->index = points->at[out->n_points].index;
+        point->digest = (ProtobufCBinaryData){.len = 16, .data = points->at[out->n_points].digest};
+    }
+}
+
+static enum cq_rc verify_state(struct simple *s)
+{
+    Chasqui__System__VerifyState message = CHASQUI__SYSTEM__VERIFY_STATE__INIT;
+    struct scrub_result result;
+    struct group *group;
+    bool points;
+    enum cq_rc rc = find_named(s, &group, &points);
+    if (rc != CQ_OK)
+        return rc;
+    scrubber_look(s->node->scrubber, group, &result);
+    message.state = (char *)(uintptr_t)scrub_state_name(result.state);
+    message.text = result.text;
+    message.index = result.index;
+    message.records = result.records;
+    message.chunks = result.chunks;
+    message.bytes = result.bytes;
+    if (points)
+        describe_points(s, group, &message);
+    s->reply = message_pack(&message.base, s->pool);
+    return CQ_OK;
+}
+
+static bool has_point(const struct points *points, const Chasqui__System__DigestPoint *own)
+{
+    for (size_t i = 0; i < points->count; i++)
+        if (points->at[i].index == own->index && own->digest.len == 16 &&
+            memcmp(points->at[i].digest, own->digest.data, 16) == 0)
+            return true;
+    return false;
+}
+
+/* Whoever says it must have seen this replica as it is: a message that comes late harms no copy that is right. */
+static enum cq_rc distrust(struct simple *s)
+{
+    struct group *group;
+    Chasqui__System__DistrustReplica *m = chasqui__system__distrust_replica__unpack(NULL, s->body.len, s->body.data);
+    enum cq_rc rc =
+        m && m->own ? find_replica(s, m->group, &group) : CQ_FAIL(&s->err, CQ_E_PROTO, "the request does not decode");
+    if (rc == CQ_OK && !has_point(points_of(s, group), m->own))
+        rc = CQ_FAIL(&s->err, CQ_E_CONFLICT, "the replica is not what it was taken for any more");
+    if (rc == CQ_OK) {
+        corruption_detected(CORRUPT_DIVERGENCE);
+        cq_log(CQ_ERROR, "scrub.diverged", CQ_F_U64("group", m->group), CQ_F_U64("index", m->own->index));
+        reseeder_want(s->node->reseeder, group, RESEED_SUSPECT);
+    }
+    if (m)
+        chasqui__system__distrust_replica__free_unpacked(m, NULL);
+    return rc;
+}
+
+static void on_verify(struct rpc_request *request, void *ctx)
+{
+    run_simple(request, ctx, verify);
+}
+
+static void on_verify_state(struct rpc_request *request, void *ctx)
+{
+    run_simple(request, ctx, verify_state);
+}
+
+static void on_distrust(struct rpc_request *request, void *ctx)
+{
+    run_simple(request, ctx, distrust);
 }
 
 static void on_node_info(struct rpc_request *request, void *ctx)
@@ -286,6 +419,9 @@ static const struct rpc_method methods[] = {
     ROW(CLUSTER_INIT, OPERATORS, RPC_METHOD_COMMAND, on_cluster_init),
     ROW(BOOTSTRAP_SYSTEM, RPC_ROLE_STORAGE, RPC_METHOD_COMMAND, on_bootstrap),
     ROW(NODE_GROUPS, EVERYBODY, RPC_METHOD_READ, on_groups),
+    ROW(VERIFY_REPLICA, OPERATORS, RPC_METHOD_COMMAND, on_verify),
+    ROW(VERIFY_STATE, OPERATORS, RPC_METHOD_READ, on_verify_state),
+    ROW(DISTRUST_REPLICA, OPERATORS, RPC_METHOD_COMMAND, on_distrust),
     ROW(WATCH_TOPOLOGY, EVERYBODY, RPC_METHOD_READ | RPC_METHOD_STREAM | RPC_METHOD_INLINE, on_watch_topology),
 };
 

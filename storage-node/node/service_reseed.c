@@ -4,6 +4,7 @@
 #include "node/call_codec.h"
 #include "node/fiber_wait.h"
 #include "node/node.h"
+#include "node/scrubber.h"
 #include "node/reseed_sessions.h"
 #include "node/reseeder.h"
 #include "proto/reseed.pb-c.h"
@@ -119,6 +120,7 @@ static enum cq_rc run_page(struct question *q)
         reseed_sessions_unuse(q->node->sessions, q->session);
     if (rc == CQ_E_CORRUPT) { /* of the source itself */
         cq_log(CQ_ERROR, "reseed.source_damaged", CQ_F_U64("group", q->read->group), CQ_F_ERR(&q->err));
+        corruption_detected(CORRUPT_READ);
         reseeder_want(q->node->reseeder, q->group, RESEED_SUSPECT);
     }
     return rc;

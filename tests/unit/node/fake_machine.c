@@ -102,8 +102,8 @@ static void fake_effects_written(struct machine *machine, struct machine_effects
 
 static void fake_digest(const struct machine *machine, uint8_t digest_r[static 16])
 {
-    (void)machine;
     memset(digest_r, 0, 16);
+    cq_put_be64(digest_r, fake_of(machine)->sum);
 }
 
 static enum cq_rc fake_health(const struct machine *machine)

@@ -430,6 +430,73 @@ static void a_failed_machine_is_replaced_too(void **state)
     assert_true(p.sum == 4);
 }
 
+struct point_probe {
+    struct apply_call base;
+    struct apply_point at[APPLY_POINTS + 1];
+    size_t count;
+    atomic_bool ran;
+};
+
+static void point_probe_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc)
+{
+    (void)machine, (void)rc;
+    struct point_probe *p = cq_containerof(call, struct point_probe, base);
+    p->count = apply_group_points(group, p->at);
+    atomic_store(&p->ran, true);
+}
+
+static void ask_points(struct scene *s, uint32_t group, struct point_probe *p)
+{
+    *p = (struct point_probe){.base = {.run = point_probe_run}};
+    apply_call(s->group[group], &p->base);
+    wait_for(&p->ran);
+}
+
+/* Every entry adds 1: the digest at an index is the index. */
+static void assert_points(const struct point_probe *p, uint64_t last)
+{
+    size_t ring = last / APPLY_POINT_EVERY < APPLY_POINTS ? (size_t)(last / APPLY_POINT_EVERY) : APPLY_POINTS;
+    assert_int_equal(p->count, ring + 1);
+    for (size_t i = 0; i < p->count; i++) {
+        assert_int_equal(cq_get_be64(p->at[i].digest), p->at[i].index);
+        assert_int_equal(p->at[i].index,
+                         i == ring ? last : (last / APPLY_POINT_EVERY - ring + 1 + i) * APPLY_POINT_EVERY);
+    }
+}
+
+static void digests_are_kept_at_the_same_indexes_whatever_the_runs(void **state)
+{
+    struct scene *s = *state;
+    static const uint64_t stops[] = {0, 1, 63, 64, 65, 640, 4095, 4096, 4097, 4160, 10000};
+    struct point_probe p;
+    uint64_t at = 0;
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
+        for (; at < stops[i]; at++)
+            commit(s, 6, 1, false);
+        ask_points(s, 6, &p);
+        assert_points(&p, stops[i]);
+    }
+}
+
+/* Those of a machine that was taken out may be of a state that was wrong. */
+static void another_machine_begins_without_the_digests_of_the_last(void **state)
+{
+    struct scene *s = *state;
+    atomic_bool out = false, in = false;
+    struct point_probe p;
+    for (int n = 0; n < 200; n++)
+        commit(s, 5, 1, false);
+    apply_group_detach(s->group[5], on_closed, &out);
+    wait_for(&out);
+    ask_points(s, 5, &p);
+    assert_int_equal(p.count, 0);
+    apply_group_attach(s->group[5], fake_machine_open(s->store, 5), on_closed, &in);
+    wait_for(&in);
+    ask_points(s, 5, &p);
+    assert_int_equal(p.count, 1);
+    assert_int_equal(p.at[0].index, 200);
+}
+
 static void a_group_without_a_machine_answers_and_closes(void **state)
 {
     struct scene *s = *state;
@@ -520,6 +587,8 @@ int main(void)
         CASE(closing_fails_the_calls_that_wait_and_writes_the_rest),
         CASE(a_machine_is_taken_out_written_and_another_takes_its_place),
         CASE(a_failed_machine_is_replaced_too),
+        CASE(digests_are_kept_at_the_same_indexes_whatever_the_runs),
+        CASE(another_machine_begins_without_the_digests_of_the_last),
         CASE(a_group_without_a_machine_answers_and_closes),
         CASE(after_a_crash_what_was_called_durable_is_there_and_the_rest_is_consistent),
         CASE(groups_are_independent_under_load),

@@ -20,7 +20,7 @@
 /* Exit statuses: X(name, what --help and the manual say). Their numbers are promised. */
 #define CTL_EXITS(X)                                                                                                   \
     X(CTL_DONE, "done")                                                                                                \
-    X(CTL_REFUSED, "refused; the message says why and what to do")                                                     \
+    X(CTL_REFUSED, "refused, or verify found damage; the message says why and what to do")                             \
     X(CTL_USAGE, "the command line or the settings are wrong; nothing was asked")                                      \
     X(CTL_UNREACHABLE, "nobody answered; nothing has happened")                                                        \
     X(CTL_UNKNOWN, "the answer was lost; it may have happened, and the command may be repeated")                       \

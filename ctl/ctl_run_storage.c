@@ -1,11 +1,9 @@
 /* Requests about the cluster itself, to the storage nodes: the topology from group 0, the replicas from each node. */
-#include "ctl.h"
+#include "ctl_storage.h"
 
 #include "base/cq_hex.h"
 #include "cluster/topology.h"
 
-#include <proto/mail.pb-c.h>
-#include <proto/system.pb-c.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,7 +23,7 @@ static struct cq_slice pack(struct ctl *ctl, const ProtobufCMessage *message)
 }
 
 /* In the Call that every method of the shard has around it. */
-static struct cq_slice wrap(struct ctl *ctl, const ProtobufCMessage *message)
+struct cq_slice ctl_wrap(struct ctl *ctl, const ProtobufCMessage *message)
 {
     Chasqui__Mail__Call call = CHASQUI__MAIL__CALL__INIT;
     struct cq_slice body = pack(ctl, message);
@@ -33,15 +31,15 @@ static struct cq_slice wrap(struct ctl *ctl, const ProtobufCMessage *message)
     return pack(ctl, &call.base);
 }
 
-static Chasqui__Mail__Answer *answer_of(const struct rpc_reply_in *reply)
+Chasqui__Mail__Answer *ctl_answer(const struct rpc_reply_in *reply)
 {
     return chasqui__mail__answer__unpack(NULL, reply->message.len, reply->message.data);
 }
 
-static enum ctl_exit complain(const char *address, enum rpc_fate fate, const struct rpc_reply_in *reply,
-                              const struct cq_err *err)
+enum ctl_exit ctl_complain(const char *address, enum rpc_fate fate, const struct rpc_reply_in *reply,
+                           const struct cq_err *err)
 {
-    Chasqui__Mail__Answer *answer = fate == RPC_ANSWERED ? answer_of(reply) : NULL;
+    Chasqui__Mail__Answer *answer = fate == RPC_ANSWERED ? ctl_answer(reply) : NULL;
     const char *text = answer && answer->text && answer->text[0] ? answer->text
                        : err->text[0]                            ? err->text
                                                                  : cq_rc_text(reply->rc);
@@ -52,7 +50,7 @@ static enum ctl_exit complain(const char *address, enum rpc_fate fate, const str
 }
 
 /* The topology from the first node that can tell it. */
-static enum ctl_exit get_topology(struct ctl *ctl, const struct topology **topology_r)
+enum ctl_exit ctl_topology(struct ctl *ctl, const struct topology **topology_r)
 {
     Chasqui__System__GetTopology message = CHASQUI__SYSTEM__GET_TOPOLOGY__INIT;
     enum ctl_exit status = CTL_UNREACHABLE;
@@ -61,17 +59,17 @@ static enum ctl_exit get_topology(struct ctl *ctl, const struct topology **topol
             .address = ctl->settings.storage.items[i],
             .peer_roles = RPC_ROLE_STORAGE,
             .method = CHASQUI__SYSTEM__METHOD__GET_TOPOLOGY,
-            .message = wrap(ctl, &message.base),
+            .message = ctl_wrap(ctl, &message.base),
         };
         struct rpc_reply_in reply;
         struct cq_err err = {0};
         enum rpc_fate fate = ctl_rpc(ctl, &call, &reply, &err);
         if (fate != RPC_ANSWERED || reply.rc != CQ_OK) {
             if (reply.rc != CQ_E_NOT_LEADER)
-                status = complain(call.address, fate, &reply, &err);
+                status = ctl_complain(call.address, fate, &reply, &err);
             continue;
         }
-        Chasqui__Mail__Answer *answer = answer_of(&reply);
+        Chasqui__Mail__Answer *answer = ctl_answer(&reply);
         enum cq_rc rc = answer ? topology_decode(cq_slice_of(answer->body.data, answer->body.len), topology_r, &err)
                                : CQ_FAIL(&err, CQ_E_PROTO, "the answer does not decode");
         if (answer)
@@ -94,16 +92,16 @@ static Chasqui__System__NodeGroups *get_groups(struct ctl *ctl, const char *addr
         .address = address,
         .peer_roles = RPC_ROLE_STORAGE,
         .method = CHASQUI__SYSTEM__METHOD__NODE_GROUPS,
-        .message = wrap(ctl, &message.base),
+        .message = ctl_wrap(ctl, &message.base),
     };
     struct rpc_reply_in reply;
     struct cq_err err = {0};
     enum rpc_fate fate = ctl_rpc(ctl, &call, &reply, &err);
     if (fate != RPC_ANSWERED || reply.rc != CQ_OK) {
-        complain(address, fate, &reply, &err);
+        ctl_complain(address, fate, &reply, &err);
         return NULL;
     }
-    Chasqui__Mail__Answer *answer = answer_of(&reply);
+    Chasqui__Mail__Answer *answer = ctl_answer(&reply);
     Chasqui__System__NodeGroups *groups =
         answer ? chasqui__system__node_groups__unpack(NULL, answer->body.len, answer->body.data) : NULL;
     if (answer)
@@ -113,7 +111,7 @@ static Chasqui__System__NodeGroups *get_groups(struct ctl *ctl, const char *addr
 
 static enum ctl_exit look(struct ctl *ctl, struct view *view)
 {
-    enum ctl_exit status = get_topology(ctl, &view->topology);
+    enum ctl_exit status = ctl_topology(ctl, &view->topology);
     if (status != CTL_DONE)
         return status;
     view->groups = cq_pool_calloc(ctl->pool, view->topology->node_count, sizeof(Chasqui__System__NodeGroups *));
@@ -145,7 +143,7 @@ static const Chasqui__System__ReplicaState *find_leader(const struct view *view,
     return best;
 }
 
-static char *uuid_text(struct ctl *ctl, const uint8_t uuid[static 16])
+char *ctl_uuid_text(struct ctl *ctl, const uint8_t uuid[static 16])
 {
     struct cq_buf hex;
     cq_buf_init(&hex, 64);
@@ -157,12 +155,12 @@ static char *uuid_text(struct ctl *ctl, const uint8_t uuid[static 16])
     return text;
 }
 
-static char *number(struct ctl *ctl, uint64_t value)
+char *ctl_number(struct ctl *ctl, uint64_t value)
 {
     return cq_pool_printf(ctl->pool, "%llu", (unsigned long long)value);
 }
 
-static char **cells_of(struct ctl *ctl, const char *const *texts, size_t count)
+char **ctl_cells(struct ctl *ctl, const char *const *texts, size_t count)
 {
     char **cells = cq_pool_alloc(ctl->pool, (count + 1) * sizeof *cells);
     for (size_t i = 0; i < count; i++)
@@ -170,11 +168,6 @@ static char **cells_of(struct ctl *ctl, const char *const *texts, size_t count)
     cells[count] = NULL;
     return cells;
 }
-#define ADD_ROW(ctl, rows, ...)                                                                                        \
-    ctl_rows_add((ctl), (rows),                                                                                        \
-                 cells_of((ctl), (const char *const[]){__VA_ARGS__},                                                   \
-                          sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *)))
-
 static void cluster_status(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
 {
     const struct topology *t = view->topology;
@@ -185,8 +178,8 @@ static void cluster_status(struct ctl *ctl, const struct view *view, struct ctl_
         shards += t->shards[i].group != 0;
         led += t->shards[i].group != 0 && find_leader(view, t->shards[i].group, &node) != NULL;
     }
-    ADD_ROW(ctl, rows, t->cluster, number(ctl, t->epoch), number(ctl, t->node_count), number(ctl, up),
-            number(ctl, shards), number(ctl, led));
+    CTL_ADD_ROW(ctl, rows, t->cluster, ctl_number(ctl, t->epoch), ctl_number(ctl, t->node_count), ctl_number(ctl, up),
+                ctl_number(ctl, shards), ctl_number(ctl, led));
 }
 
 static const char *const state_names[] = {
@@ -203,9 +196,9 @@ static void node_list(struct ctl *ctl, const struct view *view, struct ctl_rows 
         uint64_t leads = 0;
         for (size_t i = 0; groups && i < groups->n_replicas; i++)
             leads += strcmp(groups->replicas[i]->role, "leader") == 0;
-        ADD_ROW(ctl, rows, uuid_text(ctl, node->uuid), node->address, node->region, node->dc, node->zone,
-                groups ? state_names[node->state] : "unreachable", number(ctl, groups ? groups->n_replicas : 0),
-                number(ctl, leads), node->version);
+        CTL_ADD_ROW(ctl, rows, ctl_uuid_text(ctl, node->uuid), node->address, node->region, node->dc, node->zone,
+                    groups ? state_names[node->state] : "unreachable", ctl_number(ctl, groups ? groups->n_replicas : 0),
+                    ctl_number(ctl, leads), node->version);
     }
 }
 
@@ -225,9 +218,9 @@ static void shard_list(struct ctl *ctl, const struct view *view, struct ctl_rows
         const struct topology_shard *shard = &t->shards[i];
         size_t node = 0;
         const Chasqui__System__ReplicaState *leader = find_leader(view, shard->group, &node);
-        ADD_ROW(ctl, rows, number(ctl, shard->group), shard->home, number(ctl, slots_of(t, shard->group)),
-                leader ? uuid_text(ctl, t->nodes[node].uuid) : "", number(ctl, leader ? leader->term : 0),
-                number(ctl, shard->replica_count));
+        CTL_ADD_ROW(ctl, rows, ctl_number(ctl, shard->group), shard->home, ctl_number(ctl, slots_of(t, shard->group)),
+                    leader ? ctl_uuid_text(ctl, t->nodes[node].uuid) : "", ctl_number(ctl, leader ? leader->term : 0),
+                    ctl_number(ctl, shard->replica_count));
     }
 }
 
@@ -247,9 +240,10 @@ static void shard_replicas(struct ctl *ctl, const struct view *view, struct ctl_
     for (size_t n = 0; n < t->node_count; n++)
         for (size_t i = 0; view->groups[n] && i < view->groups[n]->n_replicas; i++) {
             const Chasqui__System__ReplicaState *r = view->groups[n]->replicas[i];
-            ADD_ROW(ctl, rows, number(ctl, r->group), uuid_text(ctl, t->nodes[n].uuid),
-                    cq_pool_cstr(ctl->pool, cq_slice_cstr(r->role)), number(ctl, r->term), number(ctl, r->first_index),
-                    number(ctl, r->commit_index), number(ctl, r->applied_index), digest_text(ctl, r->digest));
+            CTL_ADD_ROW(ctl, rows, ctl_number(ctl, r->group), ctl_uuid_text(ctl, t->nodes[n].uuid),
+                        cq_pool_cstr(ctl->pool, cq_slice_cstr(r->role)), ctl_number(ctl, r->term),
+                        ctl_number(ctl, r->first_index), ctl_number(ctl, r->commit_index),
+                        ctl_number(ctl, r->applied_index), digest_text(ctl, r->digest));
         }
 }
 
@@ -270,11 +264,11 @@ static void shard_show(struct ctl *ctl, const struct view *view, struct ctl_rows
         const struct topology_node *node = &t->nodes[shard->replicas[i].node];
         const Chasqui__System__ReplicaState *r = replica_on(view, shard->replicas[i].node);
         const char *role = r ? r->role : view->groups[shard->replicas[i].node] ? "missing" : "unreachable";
-        ADD_ROW(ctl, rows, uuid_text(ctl, node->uuid), node->address, number(ctl, shard->replicas[i].id),
-                cq_pool_cstr(ctl->pool, cq_slice_cstr(role)), number(ctl, r ? r->term : 0),
-                number(ctl, r ? r->first_index : 0), number(ctl, r ? r->applied_index : 0),
-                number(ctl, r ? r->generation : 0), cq_pool_cstr(ctl->pool, cq_slice_cstr(r ? r->reseed : "")),
-                number(ctl, r ? r->reseed_bytes : 0), number(ctl, r ? r->reseed_chunks : 0));
+        CTL_ADD_ROW(ctl, rows, ctl_uuid_text(ctl, node->uuid), node->address, ctl_number(ctl, shard->replicas[i].id),
+                    cq_pool_cstr(ctl->pool, cq_slice_cstr(role)), ctl_number(ctl, r ? r->term : 0),
+                    ctl_number(ctl, r ? r->first_index : 0), ctl_number(ctl, r ? r->applied_index : 0),
+                    ctl_number(ctl, r ? r->generation : 0), cq_pool_cstr(ctl->pool, cq_slice_cstr(r ? r->reseed : "")),
+                    ctl_number(ctl, r ? r->reseed_bytes : 0), ctl_number(ctl, r ? r->reseed_chunks : 0));
     }
 }
 
@@ -301,17 +295,17 @@ static enum ctl_exit cluster_init(struct ctl *ctl, const struct ctl_request *req
         .peer_roles = RPC_ROLE_STORAGE,
         .method = CHASQUI__SYSTEM__METHOD__CLUSTER_INIT,
         .command = true,
-        .message = wrap(ctl, &message.base),
+        .message = ctl_wrap(ctl, &message.base),
     };
     struct rpc_reply_in reply;
     struct cq_err err = {0};
     enum rpc_fate fate = ctl_rpc(ctl, &call, &reply, &err);
     if (fate != RPC_ANSWERED || reply.rc != CQ_OK)
-        return complain(call.address, fate, &reply, &err);
-    Chasqui__Mail__Answer *answer = answer_of(&reply);
+        return ctl_complain(call.address, fate, &reply, &err);
+    Chasqui__Mail__Answer *answer = ctl_answer(&reply);
     Chasqui__System__Changed *changed =
         answer ? chasqui__system__changed__unpack(NULL, answer->body.len, answer->body.data) : NULL;
-    ADD_ROW(ctl, rows, number(ctl, changed ? changed->epoch : 0));
+    CTL_ADD_ROW(ctl, rows, ctl_number(ctl, changed ? changed->epoch : 0));
     if (changed)
         chasqui__system__changed__free_unpacked(changed, NULL);
     if (answer)
@@ -335,12 +329,14 @@ enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request
     enum ctl_exit status;
     if (strcmp(request->command->name, "cluster init") == 0)
         status = cluster_init(ctl, request, &rows);
+    else if (strcmp(request->command->name, "verify") == 0)
+        status = ctl_verify(ctl, number_field(request, "shard"), &rows);
     else
         status = look(ctl, &view);
     for (size_t i = 0; status == CTL_DONE && i < sizeof views / sizeof *views; i++)
         if (strcmp(request->command->name, views[i].command) == 0)
             views[i].show(ctl, &view, &rows);
-    if (status == CTL_DONE) {
+    if (status == CTL_DONE || rows.count) {
         cq_buf_init(&out, CTL_OUTPUT_MAX);
         ctl_print(ctl, request->command, &rows, &out);
         fwrite(out.data, 1, out.len, stdout);

@@ -1,0 +1,34 @@
+/* What the requests to storage nodes share. */
+#ifndef CTL_STORAGE_H
+#define CTL_STORAGE_H
+
+#include "cluster/topology.h"
+#include "ctl.h"
+
+#include <proto/mail.pb-c.h>
+#include <proto/system.pb-c.h>
+
+/* A message in the Call that every method of the shard has around it, in the pool. */
+struct cq_slice ctl_wrap(struct ctl *ctl, const ProtobufCMessage *message);
+/* To be freed; NULL: it does not decode. */
+Chasqui__Mail__Answer *ctl_answer(const struct rpc_reply_in *reply);
+/* Says on standard error what the node said, or why there is no answer. */
+enum ctl_exit ctl_complain(const char *address, enum rpc_fate fate, const struct rpc_reply_in *reply,
+                           const struct cq_err *err);
+/* The topology from the first node that can tell it. */
+enum ctl_exit ctl_topology(struct ctl *ctl, const struct topology **topology_r);
+
+/* Texts of the pool. */
+char *ctl_uuid_text(struct ctl *ctl, const uint8_t uuid[static 16]);
+char *ctl_number(struct ctl *ctl, uint64_t value);
+
+char **ctl_cells(struct ctl *ctl, const char *const *texts, size_t count);
+#define CTL_ADD_ROW(ctl, rows, ...)                                                                                    \
+    ctl_rows_add((ctl), (rows),                                                                                        \
+                 ctl_cells((ctl), (const char *const[]){__VA_ARGS__},                                                  \
+                           sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *)))
+
+/* Checks all replicas of a shard, or of every shard with 0 (ctl_run_verify.c); rows even when something is wrong. */
+enum ctl_exit ctl_verify(struct ctl *ctl, uint32_t shard, struct ctl_rows *rows);
+
+#endif

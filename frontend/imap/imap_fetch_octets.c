@@ -21,6 +21,15 @@ bool imap_octets_need_summary(const struct imap_fetch *fetch)
 
 /* ---- Where ---- */
 
+/* Then it is known before the next message is looked at which of its octets will be read first. */
+static bool is_alone(const struct imap_fetch *fetch)
+{
+    size_t octets = 0;
+    for (size_t i = 0; i < fetch->count; i++)
+        octets += fetch->items[i].kind == IMAP_FETCH_OCTETS;
+    return octets == 1 && !imap_octets_need_summary(fetch) && !fetch->has_changed_since;
+}
+
 static void locate_whole(const struct imap_fetch_item *item, const struct fetch_record *record, struct imap_octets *o)
 {
     o->len = record->size;
@@ -102,7 +111,7 @@ enum cq_rc imap_octets_prepare(struct imap_run *run, const struct imap_fetch *fe
             continue;
         struct imap_octets *o = &octets[n++];
         enum cq_rc rc = CQ_OK;
-        *o = (struct imap_octets){.item = item, .email = record->email};
+        *o = (struct imap_octets){.item = item, .email = record->email, .alone = is_alone(fetch)};
         if (is_whole(item))
             locate_whole(item, record, o);
         else
@@ -119,6 +128,28 @@ enum cq_rc imap_octets_prepare(struct imap_run *run, const struct imap_fetch *fe
 
 /* ---- Writing ---- */
 
+/* The next message's octets: a guess, for all may have changed when it is looked at. */
+static void ask_next_message(struct imap_run *run, const struct imap_fetch_item *item)
+{
+    struct cq_slice following = run->following;
+    struct fetch_record next;
+    struct imap_octets o;
+    if (fetch_record_next(&following, &next) != CQ_OK || imap_view_seq(run->session->view, next.uid) == 0)
+        return;
+    o = (struct imap_octets){.item = item, .email = next.email};
+    locate_whole(item, &next, &o);
+    imap_message_ahead(run, o.email, o.off, o.len);
+}
+
+/* What is read after the first `done` octets are written; asked for before they are. */
+static void ask_next(struct imap_run *run, const struct imap_octets *o, uint64_t done)
+{
+    if (done < o->len)
+        imap_message_ahead(run, o->email, o->off + done, o->len - done);
+    else if (o->alone)
+        ask_next_message(run, o->item);
+}
+
 static enum cq_rc write_rest(struct imap_run *run, const struct imap_octets *o, struct cq_err *err)
 {
     struct cq_pool *pool = cq_pool_new(4096);
@@ -130,8 +161,9 @@ static enum cq_rc write_rest(struct imap_run *run, const struct imap_octets *o, 
         rc = imap_message_piece(run, o->email, o->off + done, o->len - done, pool, &piece, err);
         if (rc != CQ_OK)
             break;
-        imap_out_add(run, piece);
         done += piece.len;
+        ask_next(run, o, done);
+        imap_out_add(run, piece);
         rc = imap_out_flush(run);
     }
     cq_pool_free(&pool);
@@ -147,6 +179,7 @@ enum cq_rc imap_octets_write(struct imap_run *run, const struct imap_octets *o, 
     }
     cq_buf_byte(&run->out, ' ');
     imap_write_literal_header(&run->out, o->len);
+    ask_next(run, o, o->start.len);
     imap_out_add(run, o->start);
     enum cq_rc rc = imap_out_flush(run);
     return rc == CQ_OK ? write_rest(run, o, err) : rc;

@@ -1,23 +1,38 @@
 #include "imap/imap_message.h"
 
 #include "base/cq_log.h"
+#include "imap/imap_ahead.h"
 #include "mail/mail_build.h"
 
 _Static_assert(IMAP_BODY_PIECE == MAIL_STAGE_PIECE_MAX, "a piece is a chunk");
+
+/* A chunk is read and verified whole, whatever is asked of it: a piece ends where the staged chunk ends. */
+static struct imap_piece piece_at(uint64_t email, uint64_t off, uint64_t len)
+{
+    uint32_t room = IMAP_BODY_PIECE - (uint32_t)(off % IMAP_BODY_PIECE);
+    return (struct imap_piece){email, off, len < room ? (uint32_t)len : room};
+}
+
+void imap_message_ahead(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len)
+{
+    const struct imap_piece piece = piece_at(email, off, len);
+    if (run->ahead && len)
+        imap_ahead_ask(run->ahead, &piece);
+}
 
 enum cq_rc imap_message_piece(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len, struct cq_pool *pool,
                               struct cq_slice *octets_r, struct cq_err *err)
 {
     struct imap_session *session = run->session;
-    /* A chunk is read and verified whole, whatever is asked of it: a piece ends where the staged chunk ends. */
-    uint32_t room = IMAP_BODY_PIECE - (uint32_t)(off % IMAP_BODY_PIECE);
-    uint32_t piece = len < room ? (uint32_t)len : room;
+    const struct imap_piece piece = piece_at(email, off, len);
+    enum cq_rc rc = CQ_OK;
     *octets_r = CQ_SLICE_NONE;
     if (len == 0)
         return CQ_OK;
-    enum cq_rc rc =
-        mailstore_read_body(session->service->store, &session->account, email, off, piece, pool, octets_r, err);
-    if (rc == CQ_OK && (octets_r->len == 0 || octets_r->len > piece))
+    if (!run->ahead || !imap_ahead_take(run->ahead, &piece, octets_r, &rc, err))
+        rc =
+            mailstore_read_body(session->service->store, &session->account, email, off, piece.len, pool, octets_r, err);
+    if (rc == CQ_OK && (octets_r->len == 0 || octets_r->len > piece.len))
         return CQ_FAIL(err, CQ_E_CORRUPT, "message %llx has no octets at %llu", (unsigned long long)email,
                        (unsigned long long)off);
     return rc;

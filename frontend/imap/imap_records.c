@@ -26,7 +26,9 @@ static enum cq_rc walk(struct imap_run *run, const struct mail_records *batch, i
     while ((rc = fetch_record_next(&rest, &record)) == CQ_OK) {
         if (imap_view_seq(view, record.uid) == 0 || imap_view_is_gone(view, record.uid))
             continue;
+        run->following = rest;
         rc = fn(ctx, &record, batch);
+        run->following = CQ_SLICE_NONE;
         if (rc == CQ_OK && run->out.len >= IMAP_OUT_FLUSH)
             rc = imap_out_flush(run);
         if (rc == CQ_OK)

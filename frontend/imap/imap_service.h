@@ -23,7 +23,7 @@ struct imap_session;
     X(IMAP_INPUT_MAX, 16 << 10, "bytes", "Input that waits unread behind the present command", "reading stops")        \
     X(IMAP_APPEND_INPUT_MAX, 128 << 10, "bytes", "The same while a message arrives", "reading stops")                  \
     X(IMAP_STALL_S, 300, "seconds", "Without progress while a message arrives or an answer leaves", "closed")          \
-    X(IMAP_BODY_PIECE, 512 << 10, "bytes", "Octets of a message that FETCH and SEARCH hold at a time", "-")            \
+    X(IMAP_BODY_PIECE, 512 << 10, "bytes", "Octets of a message in one read; SEARCH holds one piece, FETCH up to two", "-")            \
     X(IMAP_HEADER_READ_MAX, 16 << 20, "bytes", "Header octets that HEADER.FIELDS and SEARCH HEADER look into",         \
       "the rest is not looked into")
 /* clang-format on */

@@ -25,6 +25,8 @@ struct imap_idle {
     struct mailstore_watcher *watcher;
 };
 
+struct imap_ahead;
+
 struct imap_session {
     struct imap_service *service;
     struct cq_list link;
@@ -82,7 +84,9 @@ struct imap_run {
     struct cq_buf out;
     struct imap_told told;
     bool start_tls;
-    uint64_t turn_us; /* when the fiber last let others run (see imap_breathe) */
+    struct imap_ahead *ahead;  /* in FETCH of octets, else NULL */
+    struct cq_slice following; /* records behind the present one (imap_each_record) */
+    uint64_t turn_us;          /* when the fiber last let others run (see imap_breathe) */
     /* The tagged answer; text NULL: "<verb> completed". */
     enum imap_result result;
     const char *code; /* without brackets; NULL: none */

@@ -153,7 +153,7 @@ void front_event_auth(const struct front_session *session, const struct front_at
 /* ---- Refusals ---- */
 
 static void put_rejection(struct event_ring *ring, Chasqui__Edge__Session *who, const char *key,
-                          const struct front_rejection *rejection)
+                          const struct front_rejection *rejection, uint64_t suppressed)
 {
     Chasqui__Edge__Event event = CHASQUI__EDGE__EVENT__INIT;
     Chasqui__Edge__Rejection what = CHASQUI__EDGE__REJECTION__INIT;
@@ -170,6 +170,7 @@ static void put_rejection(struct event_ring *ring, Chasqui__Edge__Session *who, 
     what.recipients = rejection->recipients;
     what.message_id = lend(rejection->message_id);
     what.size_bytes = rejection->size < UINT32_MAX ? (uint32_t)rejection->size : UINT32_MAX;
+    what.suppressed = (uint32_t)suppressed;
     event.type = CHASQUI__EDGE__TYPE__MESSAGE_REJECTED;
     event.key = lend(key);
     event.session = who;
@@ -185,7 +186,7 @@ void front_event_rejected(const struct front_session *session, const struct fron
     if (!session->worker->events)
         return;
     fill_session(&who, session, ip);
-    put_rejection(session->worker->events, &who, session->id, rejection);
+    put_rejection(session->worker->events, &who, session->id, rejection, 0);
 }
 
 void front_event_turned_away(struct front_worker *worker, enum front_protocol protocol, const struct io_addr *peer,
@@ -194,11 +195,11 @@ void front_event_turned_away(struct front_worker *worker, enum front_protocol pr
     static struct cq_log_site site;
     Chasqui__Edge__Session who;
     char ip[IO_ADDR_TEXT_SIZE];
-    uint64_t suppressed;
+    uint64_t suppressed = 0;
     if (!worker->events || !cq_log_site_pass(&site, FRONT_EVENTS_PER_SECOND, &suppressed))
         return;
     fill_peer(&who, protocol, peer, ip);
-    put_rejection(worker->events, &who, ip, rejection);
+    put_rejection(worker->events, &who, ip, rejection, suppressed);
 }
 
 /* ---- Limits ---- */

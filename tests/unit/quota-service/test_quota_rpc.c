@@ -32,6 +32,21 @@ static void open_worker(int i, const char *role)
     assert_int_equal(quota_client_new(&config, &workers[i], &err), CQ_OK);
 }
 
+static void open_service(const struct quota_settings *like)
+{
+    static const struct redis_settings no_redis;
+    service = (struct quota_service){.state = quota_state_new(like, &limits), .lease_us = LEASE_US};
+    const struct quota_rates_config rates = {
+        .loop = fx_loop, .cluster = "c1", .redis = &no_redis, .limits = &limits, .memory = service.state};
+    assert_int_equal(quota_rates_new(&rates, &service.rates, NULL), CQ_OK);
+}
+
+static void close_service(void)
+{
+    quota_rates_free(&service.rates);
+    quota_state_free(&service.state);
+}
+
 static void open_all(void)
 {
     static const char text[] = "limits: {sessions_account: 3, sessions_address: 2, auth_pair: {count: 2, period: 1h}, "
@@ -39,11 +54,7 @@ static void open_all(void)
     struct cq_config_part part = quota_limits_config_part(&limits);
     struct cq_err err = {0};
     assert_int_equal(cq_config_parse(&part, 1, "f", cq_slice_cstr(text), fx_reply_pool, &err), CQ_OK);
-    static const struct redis_settings no_redis;
-    service = (struct quota_service){.state = quota_state_new(&settings, &limits), .lease_us = LEASE_US};
-    const struct quota_rates_config rates = {
-        .loop = fx_loop, .cluster = "c1", .redis = &no_redis, .limits = &limits, .memory = service.state};
-    assert_int_equal(quota_rates_new(&rates, &service.rates, &err), CQ_OK);
+    open_service(&settings);
     struct rpc_service methods = quota_rpc_service(&service);
     server = fx_server_new(methods.methods, methods.count, methods.ctx, NULL, "quota");
     open_worker(0, "frontend");
@@ -57,8 +68,7 @@ static void close_all(void)
         fx_client_free(&links[i]);
     }
     fx_server_free(&server);
-    quota_rates_free(&service.rates);
-    quota_state_free(&service.state);
+    close_service();
 }
 
 static struct io_addr peer(const char *text)
@@ -205,8 +215,8 @@ static void restart(void *arg)
     assert_int_equal(begin(0, 7), CQ_OK);
     assert_int_equal(begin(1, 7), CQ_OK);
     assert_true(service_knows(7, 2));
-    quota_state_free(&service.state); /* the service's memory is gone, its connections are not */
-    service.state = quota_state_new(&settings, &limits);
+    close_service(); /* the service's memory is gone, its connections are not */
+    open_service(&settings);
     WAIT_UNTIL(service_knows(7, 2));
     assert_int_equal(begin(0, 7), CQ_OK);
     assert_int_equal(begin(1, 7), CQ_E_LIMIT);
@@ -225,8 +235,8 @@ static void many_keys(void *arg)
     open_all();
     for (uint64_t account = 0; account < 1000; account++) /* two full messages and an empty rest */
         assert_int_equal(begin(0, account), CQ_OK);
-    quota_state_free(&service.state);
-    service.state = quota_state_new(&(struct quota_settings){1000, 2000, LEASE_US, 1}, &limits);
+    close_service();
+    open_service(&(struct quota_settings){1000, 2000, LEASE_US, 1});
     WAIT_UNTIL(service_knows(200, 1));
     assert_true(service_knows(3, 1));
     close_all();
@@ -254,7 +264,7 @@ static void away(void *arg)
         quota_client_free(&workers[i]);
         fx_client_free(&links[i]);
     }
-    quota_state_free(&service.state);
+    close_service();
 }
 
 static void a_service_that_is_away_stops_nobody(void **state)

@@ -243,7 +243,7 @@ static bool has_point(const struct points *points, const Chasqui__System__Digest
 /* Whoever says it must have seen this replica as it is: a message that comes late harms no copy that is right. */
 static enum cq_rc distrust(struct simple *s)
 {
-    struct group *group;
+    struct group *group = NULL;
     Chasqui__System__DistrustReplica *m = chasqui__system__distrust_replica__unpack(NULL, s->body.len, s->body.data);
     enum cq_rc rc =
         m && m->own ? find_replica(s, m->group, &group) : CQ_FAIL(&s->err, CQ_E_PROTO, "the request does not decode");

@@ -1,14 +1,13 @@
 #include "directory/dir_pg_private.h"
 
 #include "base/cq_mem.h"
+#include "base/cq_secret.h"
 #include "io/io_watch.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define PASSWORD_MAX 1024
 
 void pg_one_line(const char *message, char *out, size_t size)
 {
@@ -25,18 +24,13 @@ void pg_one_line(const char *message, char *out, size_t size)
     out[n] = '\0';
 }
 
-/* The first line of the file, without its end. */
-static enum cq_rc read_password(const char *path, char *out, size_t size, struct cq_err *err)
+/* A file that is being replaced: later. */
+static enum cq_rc read_password(const char *path, char out[static CQ_SECRET_SIZE], struct cq_err *err)
 {
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return CQ_FAIL(err, CQ_E_UNAVAILABLE, "directory.postgresql.password_file: %s: %s", path, strerror(errno));
-    bool ok = fgets(out, (int)size, file) != NULL;
-    fclose(file);
-    if (!ok)
-        return CQ_FAIL(err, CQ_E_UNAVAILABLE, "directory.postgresql.password_file: %s is empty", path);
-    out[strcspn(out, "\r\n")] = '\0';
-    return CQ_OK;
+    struct cq_err why = {0};
+    if (cq_secret_read(path, out, &why) == CQ_OK)
+        return CQ_OK;
+    return CQ_FAIL(err, CQ_E_UNAVAILABLE, "directory.postgresql.password_file: %s", why.text);
 }
 
 /* A table instead of PQerrorMessage alone: what the operator can do about it. Before log-in libpq gives no SQLSTATE. */
@@ -92,7 +86,7 @@ static enum cq_rc finish_connecting(PGconn *pg, uint64_t deadline_us, struct cq_
 enum cq_rc pg_connect(const struct dir_pg_config *config, const char *dsn, uint64_t deadline_us, PGconn **pg_r,
                       struct cq_err *err)
 {
-    char password[PASSWORD_MAX] = "";
+    char password[CQ_SECRET_SIZE] = "";
     bool with_password = config->password_file[0] != '\0';
     /* What comes after the DSN wins over it; what is before it is a default. */
     const char *const names[] = {"keepalives_idle",
@@ -104,7 +98,7 @@ enum cq_rc pg_connect(const struct dir_pg_config *config, const char *dsn, uint6
                                  with_password ? "password" : NULL,
                                  NULL};
     const char *const values[] = {"30", "10", "3", "chasqui", dsn, "UTF8", password, NULL};
-    if (with_password && read_password(config->password_file, password, sizeof password, err) != CQ_OK)
+    if (with_password && read_password(config->password_file, password, err) != CQ_OK)
         return CQ_E_UNAVAILABLE;
     PGconn *pg = PQconnectStartParams(names, values, 1);
     cq_wipe(password, sizeof password);

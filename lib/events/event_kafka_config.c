@@ -1,15 +1,12 @@
 /* The settings of Kafka, and what librdkafka makes of them. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "base/cq_buf.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
+#include "base/cq_secret.h"
 #include "events/event_kafka_private.h"
 
-#define PASSWORD_MAX 1024
 #define SERVERS_TEXT_MAX 8192
 
 const char *const event_kafka_header_names[EVENT_KAFKA_HEADERS] = {
@@ -78,34 +75,19 @@ static enum cq_rc set_all(rd_kafka_conf_t *conf, const struct setting *settings,
     return CQ_OK;
 }
 
-static enum cq_rc read_password(const char *path, char password_r[static PASSWORD_MAX], struct cq_err *err)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd < 0 ? -1 : read(fd, password_r, PASSWORD_MAX);
-    int why = errno;
-    if (fd >= 0)
-        close(fd);
-    if (len < 0)
-        return CQ_FAIL(err, CQ_E_CONFIG, "events.kafka.sasl.password_file: %s: %s", path, strerror(why));
-    if (len == PASSWORD_MAX)
-        return CQ_FAIL(err, CQ_E_CONFIG, "events.kafka.sasl.password_file: %s: over %d bytes", path, PASSWORD_MAX - 1);
-    password_r[len] = 0;
-    password_r[strcspn(password_r, "\r\n")] = 0;
-    return CQ_OK;
-}
-
 static enum cq_rc set_login(const struct event_kafka_config *config, rd_kafka_conf_t *conf, struct cq_err *err)
 {
-    char password[PASSWORD_MAX];
+    char password[CQ_SECRET_SIZE];
     if (config->sasl == EVENT_KAFKA_SASL_NONE)
         return CQ_OK;
     if (!config->tls)
         return CQ_FAIL(err, CQ_E_CONFIG, "events.kafka.sasl needs events.kafka.tls: no credential goes in clear");
-    enum cq_rc rc = read_password(config->password_file, password, err);
+    enum cq_rc rc = cq_secret_read(config->password_file, password, err);
+    if (rc != CQ_OK)
+        return cq_err_context(err, "events.kafka.sasl.password_file");
     const struct setting settings[] = {
         {"sasl.mechanism", sasl_names[config->sasl]}, {"sasl.username", config->user}, {"sasl.password", password}};
-    if (rc == CQ_OK)
-        rc = set_all(conf, settings, sizeof settings / sizeof *settings, err);
+    rc = set_all(conf, settings, sizeof settings / sizeof *settings, err);
     cq_wipe(password, sizeof password);
     return rc;
 }

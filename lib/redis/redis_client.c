@@ -5,15 +5,12 @@
 #include "base/cq_mem.h"
 #include "base/cq_metrics.h"
 #include "base/cq_rand.h"
+#include "base/cq_secret.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define BACKOFF_MIN_US 50000
-#define PASSWORD_MAX 1024
 
 /* ---- Settings ---- */
 
@@ -79,7 +76,7 @@ struct pending {
 struct redis_client {
     struct redis_client_config config;
     struct redis_dial dial;
-    char password[PASSWORD_MAX];
+    char password[CQ_SECRET_SIZE];
     struct io_conn *conn; /* NULL: down */
     redisReader *reader;
     size_t unread;        /* bytes fed since the last whole reply */
@@ -283,20 +280,9 @@ static void redial(struct io_timer *timer)
 static enum cq_rc read_password(struct redis_client *client, struct cq_err *err)
 {
     const char *path = client->config.settings->password_file;
-    if (!path[0])
-        return CQ_OK;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd < 0 ? -1 : read(fd, client->password, sizeof client->password);
-    if (fd >= 0)
-        close(fd);
-    if (len < 0)
-        return CQ_FAIL(err, CQ_E_CONFIG, "redis.password_file %s: %s", path, strerror(errno));
-    if ((size_t)len == sizeof client->password)
-        return CQ_FAIL(err, CQ_E_CONFIG, "redis.password_file %s: over %d bytes", path, PASSWORD_MAX - 1);
-    while (len > 0 && (client->password[len - 1] == '\n' || client->password[len - 1] == '\r'))
-        len--;
-    client->dial.password = cq_slice_of(client->password, (size_t)len);
-    return CQ_OK;
+    enum cq_rc rc = path[0] ? cq_secret_read(path, client->password, err) : CQ_OK;
+    client->dial.password = cq_slice_cstr(client->password);
+    return rc == CQ_OK ? CQ_OK : cq_err_context(err, "redis.password_file");
 }
 
 static enum cq_rc open_tls(struct redis_client *client, struct cq_err *err)

@@ -7,6 +7,7 @@
 #include "base/cq_pool.h"
 #include "base/cq_time.h"
 #include "node/call_codec.h"
+#include "node/disk_watch.h"
 #include "node/group_proposal.h"
 #include "node/node.h"
 #include "node/topology_keeper.h"
@@ -94,7 +95,8 @@ static void prefer_leader(struct work *w, const struct topology *t)
         return;
     const struct topology_replica *wanted = topology_replica(shard, shard->preferred);
     uint64_t now = cq_time_mono_us();
-    if (!wanted || !wanted->voter || now - w->handed_at_us < PREFER_EVERY_S * CQ_US_PER_S)
+    if (!wanted || !wanted->voter || now - w->handed_at_us < PREFER_EVERY_S * CQ_US_PER_S ||
+        !disk_watch_fit(node_of(w), t->nodes[wanted->node].uuid))
         return;
     uint64_t since = node_peer_since(node_of(w), t->nodes[wanted->node].uuid);
     if (since == 0 || now - since < PREFER_AFTER_S * CQ_US_PER_S || w->background->handed >= PREFER_AT_ONCE)

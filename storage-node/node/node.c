@@ -14,6 +14,7 @@
 #include "io/admin_http.h"
 #include "io/io_metrics.h"
 #include "node/background.h"
+#include "node/disk_watch.h"
 #include "node/node_private.h"
 #include "node/outbox_relay.h"
 #include "node/reseed_sessions.h"
@@ -81,6 +82,7 @@ static void make_threads(struct node *node)
     node_links_raft(node, &raft);
     memcpy(raft.self.uuid, node->dir.node, sizeof raft.self.uuid);
     node->raft = raft_thread_new(&raft);
+    node->disk_watch = disk_watch_new(node);
     node->sessions = reseed_sessions_new(node, (unsigned)c->node.reseed_sources, c->node.reseed_time_us);
     node->reseeder = reseeder_new(&(struct reseeder_config){.node = node,
                                                             .concurrency = (unsigned)c->node.reseed_concurrency,
@@ -158,6 +160,7 @@ static enum cq_rc start_steps(struct node *node, struct cq_err *err)
         return rc;
     node_peers_start(node);
     raft_thread_start(node->raft);
+    disk_watch_start(node->disk_watch);
     background_start(node->background);
     outbox_relay_start(node->relay);
     topology_keeper_start(node->keeper);
@@ -173,6 +176,7 @@ enum cq_rc node_start(const struct node_config *config, struct node **node_r, st
     node->config = config;
     node->dir.lock_fd = -1;
     pthread_mutex_init(&node->lock, NULL);
+    health_table_init(&node->health);
     enum cq_rc rc = start_steps(node, err);
     if (rc != CQ_OK) {
         node_free(&node);
@@ -220,6 +224,7 @@ static void stop_threads(struct node *node)
 {
     for (unsigned i = 0; i < node->worker_count; i++)
         worker_stop(node->workers[i]);
+    disk_watch_stop(node->disk_watch);
     node_peers_stop(node);
     raft_thread_stop(node->raft);
     close_groups(node);
@@ -229,6 +234,7 @@ static void stop_threads(struct node *node)
     writer_free(&node->writer);
     apply_free(&node->apply);
     raft_thread_free(&node->raft);
+    disk_watch_free(&node->disk_watch);
     io_loop_free(&node->control);
     reseeder_free(&node->reseeder);
     scrubber_free(&node->scrubber);
@@ -263,6 +269,7 @@ void node_free(struct node **node_p)
     data_dir_close(&node->dir);
     io_tls_free(&node->server_tls);
     io_tls_free(&node->client_tls);
+    health_table_fini(&node->health);
     pthread_mutex_destroy(&node->lock);
     free(node);
     *node_p = NULL;
@@ -280,6 +287,7 @@ void node_metrics_register(void)
     cq_metrics_register(&background_metrics);
     cq_metrics_register(&reseeder_metrics);
     cq_metrics_register(&scrubber_metrics);
+    cq_metrics_register(&disk_watch_metrics);
     cq_metrics_register(&event_metrics);
     cq_metrics_register(&outbox_relay_metrics);
     io_metrics_register();

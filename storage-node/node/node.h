@@ -10,6 +10,7 @@
 #include "node/apply.h"
 #include "node/data_dir.h"
 #include "node/group.h"
+#include "node/health.h"
 #include "node/node_config.h"
 #include "node/peers.h"
 #include "node/raft_thread.h"
@@ -25,6 +26,7 @@ struct outbox_relay;
 struct reseed_sessions;
 struct reseeder;
 struct scrubber;
+struct disk_watch;
 
 /* Another node that is connected. */
 struct node_peer {
@@ -54,6 +56,8 @@ struct node {
     struct reseed_sessions *sessions; /* copies that others read from here */
     struct reseeder *reseeder;
     struct scrubber *scrubber;
+    struct disk_watch *disk_watch;
+    struct health_table health; /* of the other nodes */
     struct admin_http *admin;
     pthread_mutex_t lock;
     struct node_peer peers_up[NODE_PEERS_MAX]; /* under lock */

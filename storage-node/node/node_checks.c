@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "io/admin_http.h"
+#include "node/disk_watch.h"
 #include "node/node_private.h"
 #include "node/topology_keeper.h"
 
@@ -51,8 +52,20 @@ static bool check_worker_loop(void *ctx, char text[static ADMIN_TEXT_MAX])
     return loop_turns(worker_loop(ctx), text);
 }
 
+/* A node whose disk is slow is ready: its replicas follow, and others lead. */
+static bool check_disk(void *ctx, char text[static ADMIN_TEXT_MAX])
+{
+    struct disk_look look;
+    disk_watch_look(((struct node *)ctx)->disk_watch, &look);
+    snprintf(text, ADMIN_TEXT_MAX, "%s: a synced write takes %llu ms, the present one %llu ms%s",
+             disk_state_name(look.state), (unsigned long long)look.sync_us / 1000,
+             (unsigned long long)look.under_us / 1000, look.pressed ? "; compaction is behind" : "");
+    return look.state != DISK_STALLED;
+}
+
 void node_checks_add(struct node *node)
 {
+    admin_check_add_fn(node->admin, "disk", ADMIN_READY, check_disk, node);
     admin_check_add_fn(node->admin, "groups", ADMIN_READY | ADMIN_STARTUP, check_groups, node);
     admin_check_add_fn(node->admin, "stopping", ADMIN_READY, check_stopping, node);
     admin_check_add_fn(node->admin, "raft_loop", ADMIN_LIVE, check_raft_loop, node);

@@ -81,7 +81,8 @@ void node_config_parts(struct node_config *config, struct cq_config_part parts_r
     parts_r[3] = rpc_client_config_part(&config->client);
     parts_r[4] = admin_config_part(&config->admin);
     parts_r[5] = cq_log_config_part(&config->log);
-    event_config_parts(&config->events, parts_r + 6);
+    parts_r[6] = disk_config_part(&config->disk);
+    event_config_parts(&config->events, parts_r + 7);
 }
 
 struct raft_settings node_raft_settings(const struct node_settings *settings)

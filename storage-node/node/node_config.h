@@ -5,6 +5,7 @@
 #include "base/cq_config.h"
 #include "events/event_config.h"
 #include "io/admin_http.h"
+#include "node/disk_config.h"
 #include "raft/raft_host.h"
 #include "rpc/rpc_client.h"
 #include "rpc/rpc_server.h"
@@ -32,6 +33,7 @@ struct node_settings {
 
 struct node_config {
     struct node_settings node;
+    struct disk_settings disk;
     struct store_rocksdb_config store;
     struct rpc_server_limits server;
     struct rpc_client_limits client;
@@ -40,7 +42,7 @@ struct node_config {
     struct cq_log_config log;
 };
 
-#define NODE_CONFIG_PARTS (6 + EVENT_CONFIG_PARTS)
+#define NODE_CONFIG_PARTS (7 + EVENT_CONFIG_PARTS)
 
 /* The parts of the settings file, for cq_program_start(). */
 void node_config_parts(struct node_config *config, struct cq_config_part parts_r[static NODE_CONFIG_PARTS]);

@@ -252,6 +252,16 @@ void peers_send(struct peers *peers, const struct raft_node *to, enum raft_chann
                        CQ_F_U64("size_bytes", frame->size));
 }
 
+void peers_tell(struct peers *peers, uint16_t method, struct cq_slice message)
+{
+    const struct rpc_call call = {.method = method, .deadline_us = UINT64_MAX, .message = message};
+    cq_list_each (&peers->list, at) {
+        const struct peer *peer = cq_list_entry(at, struct peer, link);
+        if (peer->announced)
+            (void)rpc_oneway(peer->client[RAFT_CONTROL], &call); /* the next one says it again */
+    }
+}
+
 const char *peers_address(struct peers *peers, const struct raft_node *node)
 {
     const struct peer *peer = find_node(peers, node);

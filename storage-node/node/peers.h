@@ -20,7 +20,7 @@ struct peers;
 
 /* Method numbers of the one-way messages (docs/formats/rpc-frame.md): message and raw bytes together are one Raft
  * frame. */
-enum { METHOD_RAFT_CONTROL = 260, METHOD_RAFT_APPEND = 261 };
+enum { METHOD_RAFT_CONTROL = 260, METHOD_RAFT_APPEND = 261, METHOD_NODE_HEALTH = 262 };
 
 #define PEERS_MAX 1024
 
@@ -47,6 +47,9 @@ void peers_add(struct peers *peers, const char *address);
 /* Drops the frame when the node is not connected or too much waits already: Raft sends again. */
 void peers_send(struct peers *peers, const struct raft_node *to, enum raft_channel channel,
                 const struct raft_frame *frame);
+
+/* A one-way message on the control connection to every node that is connected. */
+void peers_tell(struct peers *peers, uint16_t method, struct cq_slice message);
 
 /* For a look: the address under which a node is connected, or NULL. */
 const char *peers_address(struct peers *peers, const struct raft_node *node);

@@ -4,6 +4,7 @@
 
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
+#include "base/cq_time.h"
 #include "node/node.h"
 #include "node/topology_keeper.h"
 
@@ -21,6 +22,19 @@ static void on_frame(struct rpc_request *request, void *ctx)
     rpc_reply_rc(request, CQ_OK);
 }
 
+static void on_health(struct rpc_request *request, void *ctx)
+{
+    struct node *node = worker_node(ctx);
+    const struct rpc_hello *hello = rpc_peer_hello(rpc_request_peer(request));
+    struct health_report report;
+    struct raft_node from;
+    if (hello->has_node && health_decode(rpc_request_message(request), &report) == CQ_OK) {
+        memcpy(from.uuid, hello->node, sizeof from.uuid);
+        health_table_set(&node->health, &from, &report, cq_time_mono_us());
+    }
+    rpc_reply_rc(request, CQ_OK);
+}
+
 #define ROW(m, name)                                                                                                   \
     {                                                                                                                  \
         m, name, RPC_ROLE_STORAGE, RPC_METHOD_ONEWAY | RPC_METHOD_INLINE, RAFT_FRAME_MAX, RAFT_FRAME_MAX, on_frame     \
@@ -29,6 +43,8 @@ static void on_frame(struct rpc_request *request, void *ctx)
 static const struct rpc_method methods[] = {
     ROW(METHOD_RAFT_CONTROL, "RAFT_CONTROL"),
     ROW(METHOD_RAFT_APPEND, "RAFT_APPEND"),
+    {METHOD_NODE_HEALTH, "NODE_HEALTH", RPC_ROLE_STORAGE, RPC_METHOD_ONEWAY | RPC_METHOD_INLINE, HEALTH_MESSAGE_MAX, 0,
+     on_health},
 };
 
 struct rpc_service service_raft(struct worker *worker)

@@ -1,6 +1,7 @@
 #include "node/writer.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/cq_assert.h"
@@ -32,6 +33,7 @@ struct writer {
     pthread_cond_t wake;
     struct chain queue; /* under lock, like stopping */
     bool stopping;
+    _Atomic uint64_t busy_since_us, syncs, sync_us; /* set by the thread */
     /* The thread's own. */
     struct store_batch *batch;
     struct chain unsynced; /* written, not durable */
@@ -90,11 +92,18 @@ static bool write_batch(struct writer *w, bool sync)
 {
     struct cq_err err = {0};
     uint64_t start = cq_time_mono_us();
+    atomic_store(&w->busy_since_us, start);
     if (store_write(w->config.store, w->batch, sync, &err) != CQ_OK) {
         w->config.fatal(w->config.ctx, &err);
         return false;
     }
-    cq_metric_observe(&writer_metrics, sync ? WRITER_M_FSYNC : WRITER_M_WRITE, cq_time_mono_us() - start);
+    uint64_t took = cq_time_mono_us() - start;
+    atomic_store(&w->busy_since_us, 0);
+    if (sync) {
+        atomic_fetch_add(&w->sync_us, took);
+        atomic_fetch_add(&w->syncs, 1);
+    }
+    cq_metric_observe(&writer_metrics, sync ? WRITER_M_FSYNC : WRITER_M_WRITE, took);
     cq_metric_observe(&writer_metrics, WRITER_M_BATCH_BYTES, store_batch_bytes(w->batch));
     return true;
 }
@@ -175,6 +184,13 @@ void writer_add(struct writer *w, struct writer_item *item)
     if (was_empty)
         pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
+}
+
+void writer_pulse(struct writer *w, struct writer_pulse *pulse_r)
+{
+    pulse_r->busy_since_us = atomic_load(&w->busy_since_us);
+    pulse_r->syncs = atomic_load(&w->syncs);
+    pulse_r->sync_us = atomic_load(&w->sync_us);
 }
 
 size_t writer_queue_length(struct writer *w)

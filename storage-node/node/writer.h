@@ -55,6 +55,13 @@ void writer_add(struct writer *writer, struct writer_item *item);
 /* Writes what is there, with a final sync, ends the thread and frees. Nobody may add any more. */
 void writer_free(struct writer **writer);
 
+/* How the disk answers, for who watches it (disk_pulse.h). Any thread. */
+struct writer_pulse {
+    uint64_t busy_since_us;  /* monotonic: of the write that is under way; 0: none */
+    uint64_t syncs, sync_us; /* all synced writes so far, and the time they took together */
+};
+void writer_pulse(struct writer *writer, struct writer_pulse *pulse_r);
+
 /* Items that wait for their batch. Any thread. */
 size_t writer_queue_length(struct writer *writer);
 

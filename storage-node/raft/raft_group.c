@@ -194,11 +194,33 @@ static void hurry(struct raft_group *group)
     group->timeout_ms = raft_timeout(raft);
 }
 
+/* Votes may be given to others from now on. */
+static void forget_leader(struct raft_group *group)
+{
+    struct raft *raft = &group->raft;
+    raft_free(raft->follower_state.current_leader.address);
+    raft->follower_state.current_leader.address = NULL;
+    raft->follower_state.current_leader.id = 0;
+    raft->election_timer_start = group->host->now_ms;
+}
+
+/* A follower whose time has come, on a node that is in trouble: others first. */
+static bool held_back(struct raft_group *group)
+{
+    struct raft *raft = &group->raft;
+    if (!group->host->reluctant || raft_state(raft) != RAFT_FOLLOWER || ++group->held_back > RAFT_RELUCTANT_TIMES)
+        return false;
+    forget_leader(group);
+    raft_host_dirty(group);
+    group->timeout_ms = raft_timeout(raft);
+    return group->timeout_ms > group->host->now_ms;
+}
+
 void raft_group_tick(struct raft_group *group)
 {
     if (group->failed)
         return;
-    if (group->host->now_ms >= group->timeout_ms) {
+    if (group->host->now_ms >= group->timeout_ms && !held_back(group)) {
         fire_timeout(group);
         hurry(group);
     }
@@ -236,15 +258,15 @@ void raft_group_peer_gone(struct raft_group *group, const struct raft_node *node
     size_t rank = rank_behind(group, raft_group_conf(group), raft->follower_state.current_leader.id);
     if (rank == SIZE_MAX)
         return;
-    raft_free(raft->follower_state.current_leader.address);
-    raft->follower_state.current_leader.address = NULL;
-    raft->follower_state.current_leader.id = 0;
-    raft->election_timer_start = group->host->now_ms;
+    forget_leader(group);
+    raft_host_dirty(group);
+    group->timeout_ms = raft_timeout(raft);
+    if (group->host->reluctant)
+        return;
     raft->follower_state.randomized_election_timeout = (unsigned)(RAFT_TICK_MS + rank * RAFT_HINT_STEP_MS);
     group->hint_until_ms = group->host->now_ms + group->host->settings.election_ms;
     group->hint_rank = (uint32_t)rank;
     group->timeout_ms = raft_timeout(raft);
-    raft_host_dirty(group);
 }
 
 /* ---- Messages ---- */
@@ -407,6 +429,7 @@ static void note_behind(struct raft_group *group, const struct raft_wire *wire)
 
 static void note_append(struct raft_group *group, struct raft_wire *wire)
 {
+    group->held_back = 0;
     if (wire->floor > group->floor)
         group->floor = wire->floor;
     skip_committed(group, wire);
@@ -445,6 +468,8 @@ void raft_group_receive(struct raft_group *group, struct raft_peer *from, const 
     if (group->failed || !is_addressed(group, from, wire) || refuse_old_append(group, from, wire) ||
         is_late_vote(group, wire))
         return;
+    if (wire->type == RAFT_WIRE_TIMEOUT_NOW && group->host->reluctant)
+        return; /* the leader gives up by itself, and leads on */
     if (wire->type == RAFT_WIRE_APPEND_RESULT)
         note_result(group, wire);
     if (wire->type == RAFT_WIRE_APPEND)

@@ -386,6 +386,18 @@ enum cq_rc raft_host_transfer(struct raft_host *host, uint32_t number, const str
     return CQ_E_NOT_FOUND;
 }
 
+void raft_host_reluctant(struct raft_host *host, bool reluctant)
+{
+    host->reluctant = reluctant;
+}
+
+void raft_host_silence(struct raft_host *host, uint32_t number)
+{
+    struct raft_group *group = raft_host_find(host, number);
+    if (group && raft_group_is_leader(group))
+        group->silent_term = group->lead_term;
+}
+
 /* ---- The flush ---- */
 
 static void tell_role(struct raft_host *host, struct raft_group *group)

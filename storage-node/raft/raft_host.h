@@ -257,6 +257,16 @@ uint64_t raft_host_match(const struct raft_host *host, uint32_t group, uint64_t 
  * The attempt ends by itself after one election time-out; proposals fail with CQ_E_NOT_LEADER meanwhile. */
 enum cq_rc raft_host_transfer(struct raft_host *host, uint32_t group, const struct raft_node *to);
 
+/* This node is in trouble of its own (its disk): its replicas take no leadership that is handed to them and stand last,
+ * when there has been no leader for RAFT_RELUCTANT_TIMES election time-outs. They vote and follow as ever. Always safe:
+ * it is only a time-out that comes late. */
+#define RAFT_RELUCTANT_TIMES 4
+void raft_host_reluctant(struct raft_host *host, bool reluctant);
+
+/* A leader that could not hand over says nothing more in this group until it has lost its leadership, so that the
+ * others notice. Nothing when it does not lead. */
+void raft_host_silence(struct raft_host *host, uint32_t group);
+
 /* Does everything that the inputs have led to. */
 void raft_host_flush(struct raft_host *host);
 

@@ -62,7 +62,7 @@ static void park(struct raft_group *group, struct raft_peer *peer, const struct 
 
 void raft_peer_say(struct raft_group *group, struct raft_peer *peer, const struct raft_wire *message)
 {
-    if (!peer->connected)
+    if (!peer->connected || raft_group_is_silent(group))
         return;
     if (group->fence > group->host->durable_job)
         park(group, peer, message);

@@ -127,6 +127,8 @@ struct raft_group {
     uint64_t told_term, told_leader;
     uint64_t lead_term; /* the term in which the present leadership was noticed; 0: not leading */
     uint64_t timeout_ms;
+    uint64_t silent_term;   /* nothing leaves while this is lead_term; 0: none */
+    uint32_t held_back;     /* time-outs in a row at which a reluctant node did not stand */
     uint64_t hint_until_ms; /* after an unplanned end of the leader: elections in quick steps */
     uint32_t hint_rank;
 };
@@ -166,6 +168,7 @@ struct raft_host {
     struct raft_output output;
     uint64_t random;
     uint64_t now_us, now_ms;
+    bool reluctant;
 
     struct raft_group **groups; /* ascending by number */
     size_t group_count, group_cap;
@@ -228,6 +231,10 @@ void raft_group_persisted(struct raft_group *group);
 void raft_group_peer_gone(struct raft_group *group, const struct raft_node *node);
 const struct raft_conf *raft_group_conf(const struct raft_group *group); /* latest; NULL: none yet */
 bool raft_group_is_leader(const struct raft_group *group);
+static inline bool raft_group_is_silent(const struct raft_group *group)
+{
+    return group->silent_term && group->silent_term == group->lead_term;
+}
 /* NULL: unknown. */
 const struct raft_node *raft_group_leader(const struct raft_group *group);
 

@@ -215,8 +215,8 @@ static bool send_one(struct raft_stream *stream, struct raft_wire_out *out, uint
     struct raft_wire_entry entries[MESSAGE_ENTRIES];
     uint64_t bytes = 0, prev = stream->next - 1, prev_term = raft_log_term(&group->log, prev);
     cq_list_remove(&stream->ready);
-    if (is_fenced(group))
-        return false; /* raft_streams_unfenced() makes it ready again */
+    if (is_fenced(group) || raft_group_is_silent(group))
+        return false; /* raft_streams_unfenced() makes it ready again; a silent leader stops its streams */
     if (prev && !prev_term) {
         stream->behind = true;
         raft_stream_lost(stream);

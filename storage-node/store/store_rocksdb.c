@@ -16,11 +16,13 @@
 #define FORMAT_VERSION 1
 #define FORMAT_SIZE 12 /* version u32, XXH3-64 of it u64 */
 
-#define BLOB_MIN 1024            /* bytes: smaller values stay in the table */
-#define BLOB_FILE (256ull << 20) /* bytes of one blob file */
-#define TABLE_BLOCK (16u << 10)  /* bytes */
-#define BLOOM_BITS 10.0          /* bits per key: 1 % of misses are looked for in vain */
-#define INFO_LOG_MAX (10u << 20) /* bytes of RocksDB's own LOG, INFO_LOG_FILES of them */
+#define BLOB_MIN 1024                  /* bytes: smaller values stay in the table */
+#define BLOB_FILE (256ull << 20)       /* bytes of one blob file */
+#define TABLE_BLOCK (16u << 10)        /* bytes */
+#define BLOOM_BITS 10.0                /* bits per key: 1 % of misses are looked for in vain */
+#define LEVEL0_SLOWDOWN 20             /* tables of level 0 at which writes are slowed down */
+#define PENDING_SLOWDOWN (64ull << 30) /* bytes of compaction debt at which they are */
+#define INFO_LOG_MAX (10u << 20)       /* bytes of RocksDB's own LOG, INFO_LOG_FILES of them */
 #define INFO_LOG_FILES 3
 #define UNVERIFIED_MIN (32u << 10) /* bytes of a value from which on its checksum costs more than to do without */
 #define PARTS_MAX 64               /* parts of one value */
@@ -46,6 +48,7 @@ struct rocks {
     rocksdb_readoptions_t *read_unverified;
     rocksdb_writeoptions_t *write_sync;
     rocksdb_writeoptions_t *write_nosync;
+    uint64_t write_buffers; /* tables of one family in memory before writes wait */
 };
 
 struct rocks_batch {
@@ -440,6 +443,8 @@ static void set_family_options(rocksdb_options_t *o, int family, const struct st
     rocksdb_options_set_write_buffer_size(o, config->write_buffer);
     rocksdb_options_set_max_write_buffer_number(o, (int)config->write_buffers);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
+    rocksdb_options_set_level0_slowdown_writes_trigger(o, LEVEL0_SLOWDOWN);
+    rocksdb_options_set_soft_pending_compaction_bytes_limit(o, PENDING_SLOWDOWN);
     rocksdb_options_set_compression(o, family == STORE_STATE ? rocksdb_lz4_compression : rocksdb_no_compression);
     if (family != STORE_CHUNK)
         return;
@@ -456,6 +461,7 @@ static struct rocks *rocks_new(bool create, const struct store_rocksdb_config *c
 {
     struct rocks *r = cq_new(struct rocks);
     r->base.ops = &rocks_ops;
+    r->write_buffers = (uint64_t)config->write_buffers;
     r->env = rocksdb_create_default_env();
     rocksdb_env_set_background_threads(r->env, (int)config->background_jobs);
     rocksdb_env_set_high_priority_background_threads(r->env, 1);
@@ -654,6 +660,26 @@ void store_rocksdb_stats(struct store *store, struct store_rocksdb_stats *stats_
         .stopped = property(r, STORE_LOG, "rocksdb.is-write-stopped"),
         .keys_estimate = property(r, STORE_STATE, "rocksdb.estimate-num-keys"),
     };
+}
+
+/* What RocksDB slows writes down at, set below like its own defaults; near is four fifths of the way. */
+static bool is_near(uint64_t value, uint64_t limit)
+{
+    return value * 5 >= limit * 4;
+}
+
+bool store_rocksdb_pressed(struct store *store)
+{
+    struct rocks *r = rocks_of(store);
+    if (property(r, STORE_LOG, "rocksdb.is-write-stopped") ||
+        property(r, STORE_LOG, "rocksdb.actual-delayed-write-rate"))
+        return true;
+    for (int f = 0; f < STORE_FAMILY_COUNT; f++)
+        if (is_near(property(r, f, "rocksdb.num-files-at-level0"), LEVEL0_SLOWDOWN) ||
+            is_near(property(r, f, "rocksdb.estimate-pending-compaction-bytes"), PENDING_SLOWDOWN) ||
+            property(r, f, "rocksdb.num-immutable-mem-table") + 1 >= r->write_buffers)
+            return true;
+    return false;
 }
 
 /* ---- Settings ---- */

@@ -57,4 +57,8 @@ struct store_rocksdb_stats {
 };
 void store_rocksdb_stats(struct store *store, struct store_rocksdb_stats *stats_r);
 
+/* Writes are slowed down or held up because flushes and compactions are behind, or will be soon: the tables of level 0,
+ * the full tables in memory or the debt of compaction have come near what RocksDB slows down at. */
+bool store_rocksdb_pressed(struct store *store);
+
 #endif

@@ -42,7 +42,8 @@ int main(int argc, char **argv)
         client.seed = strtoull(argv[7], NULL, 10);
         client.until_us = cq_time_mono_us() + strtoull(argv[8], NULL, 10) * CQ_US_PER_S;
         rc = run_sessions(&client, argv + 2, argv + 9, argc - 9, load_fiber);
-        printf("%u acknowledged, %u unknown, %u failures\n", client.acked, client.unknown, client.failures);
+        printf("%u acknowledged, %u unknown, %u failures, longest wait %llu ms\n", client.acked, client.unknown,
+               client.failures, (unsigned long long)client.longest_us / 1000);
     } else if (watch) {
         client.seed = cq_rand_u64() >> 16;
         rc = run_sessions(&client, argv + 2, argv + 7, argc - 7, watch_fiber);

@@ -32,13 +32,15 @@ struct client {
     uint64_t seed, until_us;
     unsigned accounts; /* sessions that run at once */
     unsigned running, failures, acked, unknown;
-    void *arg; /* the verb's */
+    uint64_t longest_us; /* load: between two acknowledgements of one account */
+    void *arg;           /* the verb's */
 };
 
 struct session {
     struct client *client;
     struct mailstore *store;
     struct mailstore_account account;
+    uint64_t acked_us; /* load: the last time */
     struct cq_prng prng;
     uint64_t inbox;
     struct cq_pool *pool;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/cq_endian.h"
+#include "base/cq_time.h"
 
 #define STAGED_FROM (400u << 10) /* octets: larger bodies are staged */
 
@@ -31,6 +32,16 @@ static enum cq_rc stage(struct session *s, struct mail_stage *stage, struct cq_s
     return rc;
 }
 
+static void note_acked(struct session *s)
+{
+    struct client *c = s->client;
+    uint64_t now = cq_time_mono_us(), since = now - s->acked_us;
+    c->acked++;
+    if (s->acked_us && since > c->longest_us)
+        c->longest_us = since;
+    s->acked_us = now;
+}
+
 void append_one(struct session *s)
 {
     struct cq_err err = {0};
@@ -53,7 +64,7 @@ void append_one(struct session *s)
     if (appending)
         rc = mailstore_append(s->store, &s->account, s->inbox, &message, 1, &appended, &err);
     if (rc == CQ_OK)
-        s->client->acked++;
+        note_acked(s);
     else if (appending && rc == CQ_E_UNKNOWN_OUTCOME)
         s->client->unknown++;
     else if (!try_on(rc))

@@ -588,6 +588,52 @@ static void leadership_is_handed_over_on_request(void **state)
     end(sim);
 }
 
+static void a_reluctant_node_takes_no_lead_and_stands_last(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    struct sim_node *to = sim->nodes[(leader->index + 1) % 3], *other = sim->nodes[(leader->index + 2) % 3];
+    append(sim, leader, 0, 1, 0);
+    raft_host_reluctant(to->host, true);
+    assert_int_equal(raft_host_transfer(leader->host, 1, &to->id), CQ_OK);
+    sim_node_turn(leader);
+    run_for(sim, 3 * SIM_S);
+    assert_true(sim_leader(sim, 0) == leader); /* it gave up handing over */
+    append(sim, leader, 0, 2, 0);
+    sim_node_crash(leader, false);
+    run_for(sim, 5 * SIM_S);
+    assert_true(sim_leader(sim, 0) == other);
+    sim_node_start(leader);
+    run_for(sim, 3 * SIM_S);
+    raft_host_reluctant(leader->host, true);
+    sim_node_crash(other, false);
+    run_for(sim, 20 * SIM_S); /* nobody else is there: it stands all the same */
+    assert_true(sim_leader(sim, 0) != NULL && sim_leader(sim, 0) != other);
+    end(sim);
+}
+
+static void a_leader_that_is_silenced_is_followed_by_another(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    append(sim, leader, 0, 1, 0);
+    raft_host_reluctant(leader->host, true);
+    raft_host_silence(leader->host, 1);
+    run_for(sim, 5 * SIM_S);
+    struct sim_node *next = sim_leader(sim, 0);
+    assert_true(next && next != leader);
+    append(sim, next, 0, 2, 0);
+    raft_host_reluctant(leader->host, false);
+    assert_int_equal(raft_host_transfer(next->host, 1, &leader->id), CQ_OK);
+    sim_node_turn(next);
+    run_for(sim, 500 * SIM_MS);
+    assert_true(sim_leader(sim, 0) == leader); /* silence ended with the leadership */
+    append(sim, leader, 0, 3, 0);
+    end(sim);
+}
+
 static void many_groups_share_nodes_and_idle_cheaply(void **state)
 {
     (void)state;
@@ -736,6 +782,8 @@ int main(void)
         cmocka_unit_test(a_lost_replica_comes_back_under_a_new_id),
         cmocka_unit_test(proposals_over_the_limit_are_refused_and_taken_again_later),
         cmocka_unit_test(leadership_is_handed_over_on_request),
+        cmocka_unit_test(a_reluctant_node_takes_no_lead_and_stands_last),
+        cmocka_unit_test(a_leader_that_is_silenced_is_followed_by_another),
         cmocka_unit_test(many_groups_share_nodes_and_idle_cheaply),
         cmocka_unit_test(an_append_of_an_older_term_is_refused_with_what_the_log_has),
         cmocka_unit_test(the_story_of_a_seed_is_always_the_same),

@@ -84,6 +84,31 @@ size_t placement_replicas(const struct topology_node *nodes, size_t node_count, 
     return chosen.count;
 }
 
+bool placement_one_more(const struct topology_node *nodes, size_t node_count, const struct ring *ring, uint32_t group,
+                        const char *home, const uint32_t *kept, size_t kept_count, uint32_t *node_r)
+{
+    static apart_fn *const levels[] = {apart_dc, apart_zone, apart_host, apart_node};
+    uint32_t *order = cq_calloc(node_count + 1, sizeof *order), *known = cq_calloc(kept_count + 1, sizeof *known);
+    struct chosen chosen = {nodes, known, kept_count};
+    bool home_missing = home[0] != '\0', found = false;
+    for (size_t i = 0; i < kept_count; i++) {
+        known[i] = kept[i];
+        home_missing = home_missing && !same(nodes[kept[i]].dc, home);
+    }
+    ring_order(ring, ring_hash_group(group), order);
+    for (size_t level = home_missing ? 0 : 1; level <= sizeof levels / sizeof *levels && !found; level++)
+        for (size_t i = 0; i < node_count && !found; i++) {
+            const struct topology_node *node = &nodes[order[i]];
+            found =
+                level ? fits(&chosen, node, levels[level - 1]) : same(node->dc, home) && fits(&chosen, node, apart_dc);
+            if (found)
+                *node_r = order[i];
+        }
+    free(known);
+    free(order);
+    return found;
+}
+
 /* ---- The first map ---- */
 
 static int text_cmp(const void *a, const void *b)

@@ -15,6 +15,11 @@
 size_t placement_replicas(const struct topology_node *nodes, size_t node_count, const struct ring *ring, uint32_t group,
                           const char *home, size_t want, uint32_t *nodes_r);
 
+/* One node more for a group that keeps replicas on the nodes of `kept`: one of the home data centre when none of them
+ * is there, else by the same walk and levels. False: no other node is UP. */
+bool placement_one_more(const struct topology_node *nodes, size_t node_count, const struct ring *ring, uint32_t group,
+                        const char *home, const uint32_t *kept, size_t kept_count, uint32_t *node_r);
+
 /* The ring of these nodes' uuids: what placement_replicas wants. */
 struct ring *placement_ring(const struct topology_node *nodes, size_t node_count);
 

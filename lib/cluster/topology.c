@@ -103,6 +103,29 @@ static enum cq_rc check_overrides(const struct topology *t, struct cq_err *err)
     return CQ_OK;
 }
 
+static enum cq_rc check_move(const struct topology *t, size_t i, struct cq_err *err)
+{
+    const struct topology_move *move = &t->moves[i];
+    if (!move->replica || (i && t->moves[i - 1].replica >= move->replica))
+        return CQ_FAIL(err, CQ_E_INVALID, "moves do not rise at %zu", i);
+    if (!topology_shard(t, move->group) || move->from >= t->node_count || move->to >= t->node_count ||
+        move->from == move->to)
+        return CQ_FAIL(err, CQ_E_INVALID, "move %llu: no such shard or node", (unsigned long long)move->replica);
+    if (move->step < TOPOLOGY_MOVE_QUEUED || move->step > TOPOLOGY_MOVE_CLEANING)
+        return CQ_FAIL(err, CQ_E_INVALID, "move %llu: step %d", (unsigned long long)move->replica, (int)move->step);
+    return CQ_OK;
+}
+
+static enum cq_rc check_moves(const struct topology *t, struct cq_err *err)
+{
+    enum cq_rc rc = CQ_OK;
+    if (t->move_count > TOPOLOGY_MOVES_MAX)
+        return CQ_FAIL(err, CQ_E_LIMIT, "%zu moves, allowed are %u at a time", t->move_count, TOPOLOGY_MOVES_MAX);
+    for (size_t i = 0; i < t->move_count && rc == CQ_OK; i++)
+        rc = check_move(t, i, err);
+    return rc;
+}
+
 static enum cq_rc check_topology(const struct topology *t, struct cq_err *err)
 {
     enum cq_rc rc = CQ_OK;
@@ -118,7 +141,9 @@ static enum cq_rc check_topology(const struct topology *t, struct cq_err *err)
         rc = check_shard(t, i, err);
     if (rc == CQ_OK)
         rc = check_ranges(t, err);
-    return rc == CQ_OK ? check_overrides(t, err) : rc;
+    if (rc == CQ_OK)
+        rc = check_overrides(t, err);
+    return rc == CQ_OK ? check_moves(t, err) : rc;
 }
 
 /* ---- Copying ---- */
@@ -173,6 +198,7 @@ enum cq_rc topology_new(const struct topology *plain, const struct topology **to
     t->shards = copy_shards(box->pool, plain);
     t->ranges = copy_array(box->pool, plain->ranges, plain->range_count, sizeof *plain->ranges);
     t->overrides = copy_array(box->pool, plain->overrides, plain->override_count, sizeof *plain->overrides);
+    t->moves = copy_array(box->pool, plain->moves, plain->move_count, sizeof *plain->moves);
     *topology_r = t;
     return CQ_OK;
 }
@@ -273,6 +299,19 @@ const struct topology_replica *topology_replica_on(const struct topology_shard *
         if (shard->replicas[i].node == node)
             return &shard->replicas[i];
     return NULL;
+}
+
+const struct topology_move *topology_move(const struct topology *t, uint64_t replica)
+{
+    size_t low = 0, high = t->move_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (t->moves[middle].replica < replica)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < t->move_count && t->moves[low].replica == replica ? &t->moves[low] : NULL;
 }
 
 bool topology_same(const struct topology *a, const struct topology *b)

@@ -16,6 +16,7 @@
     X(TOPOLOGY_SHARDS_MAX, 4096, "shards", "Shards of a cluster, the system shard not counted", "CQ_E_LIMIT")          \
     X(TOPOLOGY_REPLICAS_MAX, 7, "replicas", "Replicas of a shard", "CQ_E_LIMIT")                                       \
     X(TOPOLOGY_OVERRIDES_MAX, 65536, "accounts", "Accounts that are held elsewhere than their slot", "CQ_E_LIMIT")     \
+    X(TOPOLOGY_MOVES_MAX, 4096, "moves", "Moves of replicas that wait or are under way", "CQ_E_LIMIT")                  \
     X(TOPOLOGY_LABEL_MAX, 63, "bytes", "A label: region, data centre, zone, host", "CQ_E_INVALID")                     \
     X(TOPOLOGY_ADDRESS_MAX, 255, "bytes", "A node's address", "CQ_E_INVALID")                                          \
     X(TOPOLOGY_ENCODED_MAX, 4u << 20, "bytes", "An encoded topology", "CQ_E_TOO_BIG")
@@ -45,6 +46,7 @@ struct topology_node {
     const char *region, *dc, *zone, *host; /* "" when not given */
     const char *version;                   /* of its software */
     enum topology_node_state state;
+    bool leaving; /* draining for good */
     uint64_t boot;
 };
 
@@ -60,6 +62,7 @@ struct topology_shard {
     const struct topology_replica *replicas;
     size_t replica_count;
     uint64_t preferred; /* replica id of the leader that is wanted; 0: any */
+    bool moved;         /* the replicas are not the first ones any more */
 };
 
 struct topology_range {
@@ -70,6 +73,24 @@ struct topology_range {
 struct topology_override {
     uint64_t account;
     uint32_t group;
+};
+
+/* Steps of a move, in their order; what each means is told in proto/system.proto. */
+enum topology_move_step {
+    TOPOLOGY_MOVE_NONE,
+    TOPOLOGY_MOVE_QUEUED,
+    TOPOLOGY_MOVE_ADDING,
+    TOPOLOGY_MOVE_COPYING,
+    TOPOLOGY_MOVE_REMOVING,
+    TOPOLOGY_MOVE_CLEANING
+};
+
+struct topology_move {
+    uint64_t replica, old; /* the new one (also the move's name), and the one that it takes the place of */
+    uint32_t group;
+    uint32_t from, to; /* indexes into nodes */
+    enum topology_move_step step;
+    bool cancelled;
 };
 
 /* To be read; made by topology_new and topology_decode only. */
@@ -84,6 +105,8 @@ struct topology {
     size_t range_count;
     const struct topology_override *overrides; /* rising by account */
     size_t override_count;
+    const struct topology_move *moves; /* rising by replica */
+    size_t move_count;
 };
 
 /* A copy of `plain` (a struct filled by the caller, whose memory may go after) with one reference, after everything
@@ -108,6 +131,9 @@ uint32_t topology_node_index(const struct topology *topology, const uint8_t uuid
 const struct topology_replica *topology_replica(const struct topology_shard *shard, uint64_t id);
 /* The shard's replica on that node. */
 const struct topology_replica *topology_replica_on(const struct topology_shard *shard, uint32_t node);
+
+/* The move with that new replica; NULL. */
+const struct topology_move *topology_move(const struct topology *topology, uint64_t replica);
 
 /* Do two topologies differ in nothing but the epoch? */
 bool topology_same(const struct topology *a, const struct topology *b);

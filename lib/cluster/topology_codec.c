@@ -1,6 +1,7 @@
 /* A topology as the message Topology of proto/system.proto. */
 #include "base/cq_pool.h"
 #include "cluster/topology.h"
+#include "cluster/topology_message.h"
 #include "proto/system.pb-c.h"
 
 /* ---- To the message ---- */
@@ -24,6 +25,7 @@ static Chasqui__System__Node **nodes_to_proto(const struct topology *t, struct c
         list[i]->labels = labels;
         list[i]->state = (Chasqui__System__NodeState)node->state;
         list[i]->boot = node->boot;
+        list[i]->leaving = node->leaving;
     }
     return list;
 }
@@ -51,6 +53,7 @@ static Chasqui__System__Shard **shards_to_proto(const struct topology *t, struct
         list[i]->group = t->shards[i].group;
         list[i]->home = (char *)t->shards[i].home;
         list[i]->preferred = t->shards[i].preferred;
+        list[i]->moved = t->shards[i].moved;
         list[i]->n_replicas = t->shards[i].replica_count;
         list[i]->replicas = replicas_to_proto(t, &t->shards[i], pool);
     }
@@ -82,6 +85,28 @@ static Chasqui__System__Override **overrides_to_proto(const struct topology *t, 
     return list;
 }
 
+static Chasqui__System__Move **moves_to_proto(const struct topology *t, struct cq_pool *pool)
+{
+    Chasqui__System__Move **list = cq_pool_calloc(pool, t->move_count + 1, sizeof(*list));
+    for (size_t i = 0; i < t->move_count; i++) {
+        list[i] = cq_pool_alloc(pool, sizeof *list[i]);
+        topology_move_to_proto(t, &t->moves[i], list[i]);
+    }
+    return list;
+}
+
+void topology_move_to_proto(const struct topology *t, const struct topology_move *move, Chasqui__System__Move *out)
+{
+    chasqui__system__move__init(out);
+    out->replica = move->replica;
+    out->old = move->old;
+    out->group = move->group;
+    out->from = (ProtobufCBinaryData){TOPOLOGY_UUID_SIZE, (uint8_t *)(uintptr_t)t->nodes[move->from].uuid};
+    out->to = (ProtobufCBinaryData){TOPOLOGY_UUID_SIZE, (uint8_t *)(uintptr_t)t->nodes[move->to].uuid};
+    out->step = (Chasqui__System__MoveStep)move->step;
+    out->cancelled = move->cancelled;
+}
+
 bool topology_encode(const struct topology *t, struct cq_buf *out)
 {
     struct cq_pool *pool = cq_pool_new(4096);
@@ -96,6 +121,8 @@ bool topology_encode(const struct topology *t, struct cq_buf *out)
     msg.slots = ranges_to_proto(t, pool);
     msg.n_overrides = t->override_count;
     msg.overrides = overrides_to_proto(t, pool);
+    msg.n_moves = t->move_count;
+    msg.moves = moves_to_proto(t, pool);
     uint8_t *at = cq_buf_reserve(out, chasqui__system__topology__get_packed_size(&msg));
     if (at)
         cq_buf_commit(out, chasqui__system__topology__pack(&msg, at));
@@ -122,6 +149,7 @@ static enum cq_rc nodes_from_proto(const Chasqui__System__Topology *msg, struct 
         nodes[i].host = from->labels ? from->labels->host : "";
         nodes[i].state = (enum topology_node_state)from->state;
         nodes[i].boot = from->boot;
+        nodes[i].leaving = from->leaving;
     }
     t->nodes = nodes;
     t->node_count = msg->n_nodes;
@@ -145,7 +173,8 @@ static enum cq_rc shard_from_proto(const Chasqui__System__Shard *from, struct cq
                                      .home = from->home,
                                      .replicas = replicas,
                                      .replica_count = from->n_replicas,
-                                     .preferred = from->preferred};
+                                     .preferred = from->preferred,
+                                     .moved = from->moved};
     return CQ_OK;
 }
 
@@ -175,19 +204,43 @@ static void map_from_proto(const Chasqui__System__Topology *msg, struct cq_pool 
     t->override_count = msg->n_overrides;
 }
 
+static uint32_t node_of(const struct topology *t, ProtobufCBinaryData uuid)
+{
+    return uuid.len == TOPOLOGY_UUID_SIZE ? topology_node_index(t, uuid.data) : TOPOLOGY_NONE;
+}
+
+static void moves_from_proto(const Chasqui__System__Topology *msg, struct cq_pool *pool, struct topology *t)
+{
+    struct topology_move *moves = cq_pool_calloc(pool, msg->n_moves + 1, sizeof *moves);
+    for (size_t i = 0; i < msg->n_moves; i++) {
+        const Chasqui__System__Move *from = msg->moves[i];
+        moves[i] = (struct topology_move){.replica = from->replica,
+                                          .old = from->old,
+                                          .group = from->group,
+                                          .from = node_of(t, from->from),
+                                          .to = node_of(t, from->to),
+                                          .step = (enum topology_move_step)from->step,
+                                          .cancelled = from->cancelled};
+    }
+    t->moves = moves;
+    t->move_count = msg->n_moves;
+}
+
 /* Bounds first: copying is linear, but the replicas are looked up among the nodes. */
 static enum cq_rc from_proto(const Chasqui__System__Topology *msg, struct cq_pool *pool,
                              const struct topology **topology_r, struct cq_err *err)
 {
     struct topology plain = {.cluster = msg->cluster, .epoch = msg->epoch};
-    if (msg->n_nodes > TOPOLOGY_NODES_MAX || msg->n_shards > TOPOLOGY_SHARDS_MAX + 1u)
-        return CQ_FAIL(err, CQ_E_LIMIT, "%zu nodes, %zu shards", msg->n_nodes, msg->n_shards);
+    if (msg->n_nodes > TOPOLOGY_NODES_MAX || msg->n_shards > TOPOLOGY_SHARDS_MAX + 1u ||
+        msg->n_moves > TOPOLOGY_MOVES_MAX)
+        return CQ_FAIL(err, CQ_E_LIMIT, "%zu nodes, %zu shards, %zu moves", msg->n_nodes, msg->n_shards, msg->n_moves);
     enum cq_rc rc = nodes_from_proto(msg, pool, &plain, err);
     if (rc == CQ_OK)
         rc = shards_from_proto(msg, pool, &plain, err);
     if (rc != CQ_OK)
         return rc;
     map_from_proto(msg, pool, &plain);
+    moves_from_proto(msg, pool, &plain);
     return topology_new(&plain, topology_r, err);
 }
 

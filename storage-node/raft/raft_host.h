@@ -253,6 +253,21 @@ enum cq_rc raft_host_reconfigure(struct raft_host *host, uint32_t group, const s
 /* What a member has durably, as the leader knows it; 0: nothing, or not known. */
 uint64_t raft_host_match(const struct raft_host *host, uint32_t group, uint64_t replica);
 
+/* How far the members of the latest configuration are, as the leader knows it; at most max are filled, the number of
+ * all is returned; 0: this replica does not lead. */
+struct raft_progress {
+    struct raft_member member;
+    uint64_t match; /* has this durably; 0: nothing, or not known */
+    bool self;      /* the leader */
+    bool connected; /* its node is; the leader's own is */
+    bool behind;    /* needs what the log has no more */
+};
+size_t raft_host_progress(const struct raft_host *host, uint32_t group, struct raft_progress *progress_r, size_t max);
+
+/* Would the voters of a configuration whose members are these have a majority of replicas that are connected and lack
+ * no more than `near` entries of a log that ends at `last`? Pure. */
+bool raft_progress_has_majority(const struct raft_progress *progress, size_t count, uint64_t last, uint64_t near);
+
 /* Hands leadership over; `to` NULL: to the voter that is furthest. CQ_E_NOT_LEADER, CQ_E_NOT_FOUND (no such voter).
  * The attempt ends by itself after one election time-out; proposals fail with CQ_E_NOT_LEADER meanwhile. */
 enum cq_rc raft_host_transfer(struct raft_host *host, uint32_t group, const struct raft_node *to);

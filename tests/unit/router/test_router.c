@@ -164,7 +164,8 @@ static void put_topology(struct cq_buf *out)
         one[i] = (struct topology_replica){11 + i, i, true};
         two[i] = (struct topology_replica){21 + i, i, true};
     }
-    const struct topology_shard shards[] = {{1, "a", one, NODES, 0}, {2, "a", two, NODES, 0}};
+    const struct topology_shard shards[] = {{.group = 1, .home = "a", .replicas = one, .replica_count = NODES},
+                                            {.group = 2, .home = "a", .replicas = two, .replica_count = NODES}};
     const struct topology_range ranges[] = {{0, 65535, topology_group}};
     const struct topology plain = {.cluster = "c1",
                                    .epoch = topology_epoch,

@@ -18,7 +18,9 @@ static const struct topology *make(uint64_t epoch, uint64_t first_replica)
         nodes[i].dc = dcs[i];
     const struct topology_replica one[] = {{first_replica, 0, true}, {12, 1, true}, {13, 2, true}};
     const struct topology_replica two[] = {{21, 0, true}, {22, 1, true}};
-    const struct topology_shard shards[] = {{1, "a", one, 3, 12}, {2, "b", two, 2, 0}};
+    const struct topology_shard shards[] = {
+        {.group = 1, .home = "a", .replicas = one, .replica_count = 3, .preferred = 12},
+        {.group = 2, .home = "b", .replicas = two, .replica_count = 2}};
     const struct topology_range ranges[] = {{0, 32767, 1}, {32768, 65535, 2}};
     const struct topology plain = {.cluster = "c",
                                    .epoch = epoch,

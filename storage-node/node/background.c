@@ -294,7 +294,8 @@ static void look(struct background *b)
         }
         if (group_leads(group))
             ask_due(w);
-        sweep(w);
+        if (!atomic_load(&group->reseed_wish)) /* a copy at an earlier index may name what is dead now */
+            sweep(w);
     }
     topology_unref(&t);
 }

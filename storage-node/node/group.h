@@ -39,6 +39,7 @@ struct group {
 
     /* Re-seeding (reseeder.h). */
     _Atomic int reseed_wish;        /* 0, or enum reseed_reason + 1 */
+    _Atomic int distrust;           /* enum reseed_suspect */
     _Atomic int reseed_state;       /* enum reseed_show */
     _Atomic uint64_t reseed_bytes;  /* copied in this attempt */
     _Atomic uint64_t reseed_chunks; /* of them chunks, in number */

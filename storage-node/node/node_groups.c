@@ -39,27 +39,34 @@ static void set_hints(struct group *group, const struct machine *machine)
     atomic_store(&group->failed, false);
 }
 
-/* *machine_r is NULL for a state that does not read, or that was found damaged before the restart: that replica does
- * not take part, in nothing, until it has been copied again. */
+/* *machine_r is NULL for a state that does not read, or that was found wrong before the restart: that replica votes and
+ * acknowledges, and serves nothing until it has been copied again. */
 static enum cq_rc open_trusted(struct node *node, const struct replica_record *record, struct machine **machine_r,
-                               struct cq_err *err)
+                               enum reseed_suspect *suspect_r, struct cq_err *err)
 {
     struct reseed_record reseed;
+    *suspect_r = SUSPECT_NONE;
     enum cq_rc rc = reseed_record_read(node->dir.store, record->group, &reseed, err);
-    if (rc == CQ_OK && reseed.suspect && reseed.phase != RESEED_CLEANUP)
-        return CQ_OK;
+    if (rc == CQ_OK && reseed.phase != RESEED_CLEANUP)
+        *suspect_r = reseed.suspect;
     if (rc != CQ_OK && rc != CQ_E_NOT_FOUND)
         return rc;
+    if (*suspect_r == SUSPECT_STATE)
+        return CQ_OK;
     rc = open_machine(node, record, machine_r, err);
     if (rc != CQ_E_CORRUPT)
         return rc;
     cq_log(CQ_ERROR, "group.state_damaged", CQ_F_U64("group", record->group), CQ_F_ERR(err));
+    *suspect_r = SUSPECT_STATE;
     return CQ_OK;
 }
 
-static void set_aside(struct group *group)
+static void take_suspicion(struct group *group, enum reseed_suspect suspect)
 {
-    atomic_store(&group->failed, true);
+    atomic_store(&group->distrust, (int)suspect);
+    if (suspect == SUSPECT_NONE)
+        return;
+    atomic_store(&group->failed, suspect == SUSPECT_STATE);
     atomic_store(&group->reseed_wish, RESEED_SUSPECT + 1);
 }
 
@@ -71,9 +78,10 @@ enum cq_rc node_group_load(struct node *node, const struct replica_record *recor
 {
     struct machine *machine = NULL;
     struct raft_boot *boot = NULL;
+    enum reseed_suspect suspect;
     enum cq_rc rc = raft_boot_read(node->dir.store, record->group, record->replica, &boot, err);
     if (rc == CQ_OK)
-        rc = open_trusted(node, record, &machine, err);
+        rc = open_trusted(node, record, &machine, &suspect, err);
     if (rc != CQ_OK) {
         raft_boot_free(&boot);
         return cq_err_context(err, "group %u", record->group);
@@ -88,13 +96,9 @@ enum cq_rc node_group_load(struct node *node, const struct replica_record *recor
     group->apply = apply_group_open(node->apply, record->group, machine);
     apply_group_set_ctx(group->apply, group);
     group->raft = node->raft;
-    if (!machine)
-        set_aside(group);
+    take_suspicion(group, suspect);
     atomic_store_explicit(&node->groups.by_id[record->group], group, memory_order_release);
-    if (machine)
-        raft_thread_add(node->raft, group, boot, added, arg);
-    else
-        raft_boot_free(&boot);
+    raft_thread_add(node->raft, group, boot, added, arg);
     return CQ_OK;
 }
 
@@ -120,26 +124,37 @@ static void on_reloaded(void *arg, enum cq_rc rc, const struct cq_err *err)
     fiber_wait_signal(&loaded->wait);
 }
 
+/* The machine under its apply thread; the hints and the keeper first. */
+static void attach(struct node *node, struct group *group, struct machine *machine)
+{
+    struct loaded loaded = {.rc = CQ_OK};
+    set_hints(group, machine);
+    if (group->record.group == GROUP_SYSTEM)
+        topology_keeper_look(node->keeper, machine);
+    fiber_wait_begin(&loaded.wait);
+    apply_group_attach(group->apply, machine, on_attached, &loaded);
+    fiber_wait(&loaded.wait);
+}
+
 enum cq_rc node_group_reload(struct node *node, struct group *group, const struct replica_record *record,
                              struct cq_err *err)
 {
     struct machine *machine = NULL;
     struct raft_boot *boot = NULL;
     struct loaded loaded = {.rc = CQ_OK, .err = err};
+    enum reseed_suspect suspect = SUSPECT_NONE;
     enum cq_rc rc = raft_boot_read(node->dir.store, record->group, record->replica, &boot, err);
     if (rc == CQ_OK)
-        rc = open_machine(node, record, &machine, err);
+        rc = open_trusted(node, record, &machine, &suspect, err);
     if (rc != CQ_OK) {
         raft_boot_free(&boot);
         return cq_err_context(err, "group %u", record->group);
     }
     group->record = *record;
-    set_hints(group, machine);
-    if (record->group == GROUP_SYSTEM)
-        topology_keeper_look(node->keeper, machine);
-    fiber_wait_begin(&loaded.wait);
-    apply_group_attach(group->apply, machine, on_attached, &loaded);
-    fiber_wait(&loaded.wait);
+    if (machine)
+        attach(node, group, machine);
+    if (suspect != SUSPECT_NONE)
+        take_suspicion(group, suspect);
     fiber_wait_begin(&loaded.wait);
     raft_thread_add(node->raft, group, boot, on_reloaded, &loaded);
     fiber_wait(&loaded.wait);

@@ -62,12 +62,13 @@ static void on_machine_failed(void *ctx, struct apply_group *apply, enum cq_rc r
     struct node *node = ctx;
     struct group *group = group_of(apply);
     cq_log(CQ_ERROR, "group.machine_failed", CQ_F_U64("group", group->record.group), CQ_F_RC(rc));
-    raft_thread_drop(node->raft, group);
     watch_end_all(group, CQ_E_UNAVAILABLE);
-    if (rc != CQ_E_CORRUPT)
+    if (rc != CQ_E_CORRUPT) {
+        raft_thread_drop(node->raft, group);
         return;
+    }
     corruption_detected(CORRUPT_READ);
-    reseeder_want(node->reseeder, group, RESEED_SUSPECT);
+    reseeder_distrust(node->reseeder, group, SUSPECT_STATE);
 }
 
 static void on_send(void *ctx, const struct raft_node *to, enum raft_channel channel, const struct raft_frame *frame)
@@ -90,6 +91,16 @@ static void on_behind(void *ctx, struct group *group)
 {
     struct node *node = ctx;
     reseeder_want(node->reseeder, group, RESEED_BEHIND);
+}
+
+static void on_body_damaged(void *ctx, struct group *group)
+{
+    struct node *node = ctx;
+    if (atomic_load(&group->distrust) != SUSPECT_NONE)
+        return; /* with each heartbeat, while nobody takes the leadership */
+    cq_log(CQ_ERROR, "body.read_failed", CQ_F_U64("group", group->record.group), CQ_F_STR("for", "a follower"));
+    corruption_detected(CORRUPT_READ);
+    reseeder_distrust(node->reseeder, group, SUSPECT_PARTS);
 }
 
 static void on_trimmed(void *ctx, struct group *group)
@@ -205,6 +216,7 @@ void node_links_raft(struct node *node, struct raft_thread_config *config)
     config->send = on_send;
     config->changed = on_role_changed;
     config->behind = on_behind;
+    config->damaged = on_body_damaged;
     config->trimmed = on_trimmed;
     config->ctx = node;
 }

@@ -9,6 +9,7 @@
 #include "base/cq_rand.h"
 #include "base/cq_time.h"
 #include "node/raft_thread_private.h"
+#include "reseed/reseed_record.h"
 
 /* A message to the thread that needs more than a pointer. */
 struct raft_message {
@@ -206,6 +207,14 @@ static void out_behind(void *ctx, uint32_t id)
         t->config.behind(t->config.ctx, group);
 }
 
+static void out_damaged(void *ctx, uint32_t id)
+{
+    struct raft_thread *t = ctx;
+    struct group *group = groups_find(t->config.groups, id);
+    if (group)
+        t->config.damaged(t->config.ctx, group);
+}
+
 static void out_group_failed(void *ctx, uint32_t id, const struct cq_err *why)
 {
     struct raft_thread *t = ctx;
@@ -389,6 +398,13 @@ void raft_thread_progress(struct raft_thread *thread, struct group *group)
 
 /* ---- Groups ---- */
 
+static enum raft_stand stand_of(const struct group *group)
+{
+    static const enum raft_stand stands[] = {
+        [SUSPECT_NONE] = RAFT_STANDS, [SUSPECT_STATE] = RAFT_SILENT, [SUSPECT_PARTS] = RAFT_STANDS_LAST};
+    return stands[atomic_load(&group->distrust)];
+}
+
 static void on_add(struct io_loop *loop, void *arg)
 {
     (void)loop;
@@ -403,6 +419,7 @@ static void on_add(struct io_loop *loop, void *arg)
                            &(struct raft_group_config){.group = record->group,
                                                        .replica = record->replica,
                                                        .incarnation = record->incarnation,
+                                                       .stand = stand_of(m->group),
                                                        .applied = atomic_load(&m->group->applied)},
                            &m->boot, &err);
         if (rc != CQ_OK) {
@@ -446,6 +463,27 @@ static void on_drop(struct io_loop *loop, void *arg)
 void raft_thread_drop(struct raft_thread *thread, struct group *group)
 {
     io_loop_post(thread->loop, on_drop, group);
+}
+
+static void on_stand(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    struct group *group = arg;
+    struct raft_thread *t = group->raft;
+    enum raft_stand stand = stand_of(group);
+    if (stand == RAFT_SILENT)
+        atomic_store(&group->failed, true);
+    if (!t->host)
+        return;
+    before_input(t);
+    raft_host_stand(t->host, group->record.group, stand);
+    if (group_leads(group))
+        raft_host_transfer(t->host, group->record.group, NULL);
+}
+
+void raft_thread_stand(struct raft_thread *thread, struct group *group)
+{
+    io_loop_post(thread->loop, on_stand, group);
 }
 
 void raft_thread_take_out(struct raft_thread *t, struct raft_host *host, struct group *group)
@@ -549,6 +587,7 @@ struct raft_thread *raft_thread_new(const struct raft_thread_config *config)
                                        .role_changed = out_role_changed,
                                        .trimmed = out_trimmed,
                                        .behind = out_behind,
+                                       .damaged = out_damaged,
                                        .group_failed = out_group_failed};
     t->host = raft_host_new(&config->self, &config->settings, &output, cq_rand_u64(), cq_time_mono_us());
     return t;

@@ -27,6 +27,8 @@ struct raft_thread_config {
     void (*changed)(void *ctx, struct group *group);
     /* The leader's log has no more what the group's replica needs. On the Raft thread, with each heartbeat. */
     void (*behind)(void *ctx, struct group *group);
+    /* A body that a follower needs does not read. On the Raft thread. */
+    void (*damaged)(void *ctx, struct group *group);
     /* The group's log begins later than before. On the Raft thread. */
     void (*trimmed)(void *ctx, struct group *group);
     void *ctx;
@@ -90,6 +92,10 @@ void raft_thread_progress(struct raft_thread *thread, struct group *group);
 
 /* The machine cannot go on: the replica is taken out of Raft. */
 void raft_thread_drop(struct raft_thread *thread, struct group *group);
+
+/* The group's `distrust` has risen: its replica stands less from now on, and hands leadership over as soon as somebody
+ * can take it. */
+void raft_thread_stand(struct raft_thread *thread, struct group *group);
 
 /* Runs fn on the Raft thread, with everything that came before it done and flushed; host NULL: the thread has stopped.
  */

@@ -42,7 +42,7 @@ static uint64_t larger(uint64_t a, uint64_t b)
 static void look_at(struct raft_thread *t, struct group *group, struct raft_summary *sum)
 {
     struct raft_group_status s;
-    if (raft_host_status(t->host, group->record.group, &s) != CQ_OK || s.failed) {
+    if (raft_host_status(t->host, group->record.group, &s) != CQ_OK || s.failed || s.stand == RAFT_SILENT) {
         sum->failed++;
         return;
     }

@@ -13,7 +13,7 @@
 
 #define LOOK_MS 1000         /* between two looks at all groups */
 #define CLEANUP_CHUNKS 65536 /* of one step: about 2 MiB of keys */
-#define LEAVE_MS 5000        /* how long a suspect leader tries to hand over */
+#define HAND_OVER_MS 5000    /* how long a leader tries to hand over before this attempt ends */
 
 static const char *const results[] = {"done", "failed", "digest", "cancelled"};
 static const char *const phases[] = {"chunks", "state"};
@@ -74,6 +74,15 @@ void reseeder_want(struct reseeder *r, struct group *group, enum reseed_reason w
     io_loop_post(r->loop, on_look_soon, r);
 }
 
+void reseeder_distrust(struct reseeder *r, struct group *group, enum reseed_suspect how)
+{
+    int old = atomic_load(&group->distrust);
+    while (old != SUSPECT_STATE && old != (int)how && !atomic_compare_exchange_weak(&group->distrust, &old, (int)how))
+        ;
+    raft_thread_stand(r->config.node->raft, group);
+    reseeder_want(r, group, RESEED_SUSPECT);
+}
+
 /* ---- One attempt ---- */
 
 static enum cq_rc begin(struct attempt *a, struct cq_err *err)
@@ -123,8 +132,8 @@ static enum cq_rc run_steps(struct attempt *a, struct cq_err *err)
     enum cq_rc rc = a->lost ? reseeder_take_id(a, err) : CQ_OK;
     if (rc == CQ_OK)
         rc = begin(a, err);
-    if (rc == CQ_OK && a->suspect)
-        rc = reseeder_leave(a, LEAVE_MS, err);
+    if (rc == CQ_OK && !a->lost)
+        rc = reseeder_hand_over(a, HAND_OVER_MS, err);
     if (rc == CQ_OK)
         rc = reseeder_find_source(a, err);
     if (rc == CQ_OK && a->lost)
@@ -135,7 +144,17 @@ static enum cq_rc run_steps(struct attempt *a, struct cq_err *err)
     if (rc == CQ_OK)
         rc = reseeder_flip(a, err);
     reseeder_close_session(a, rc == CQ_OK);
+    if (rc != CQ_OK)
+        reseeder_keep_log(a, false);
     return rc;
+}
+
+static enum reseed_suspect suspicion(const struct group *group, int wish)
+{
+    int how = atomic_load(&group->distrust);
+    if (wish == RESEED_LOST + 1)
+        return SUSPECT_STATE;
+    return wish != RESEED_SUSPECT + 1 ? SUSPECT_NONE : how ? (enum reseed_suspect)how : SUSPECT_PARTS;
 }
 
 static enum cq_rc attempt(struct reseeder *r, struct group *group, int wish)
@@ -145,8 +164,8 @@ static enum cq_rc attempt(struct reseeder *r, struct group *group, int wish)
     a->reseeder = r;
     a->node = r->config.node;
     a->group = group;
-    a->suspect = wish == RESEED_SUSPECT + 1 || wish == RESEED_LOST + 1;
     a->lost = wish == RESEED_LOST + 1;
+    a->suspect = suspicion(group, wish);
     a->began_us = cq_time_mono_us();
     atomic_store(&group->reseed_bytes, 0);
     atomic_store(&group->reseed_chunks, 0);
@@ -304,8 +323,8 @@ static void note_unfinished(struct reseeder *r)
         if (!group || reseed_record_read(r->config.node->dir.store, id, &record, NULL) != CQ_OK)
             continue;
         r->at[id].unfinished = record.phase == RESEED_CLEANUP;
-        if (record.phase != RESEED_CLEANUP && record.suspect)
-            reseeder_want(r, group, RESEED_SUSPECT);
+        if (record.phase != RESEED_CLEANUP && record.suspect && group->record.generation)
+            reseeder_distrust(r, group, record.suspect);
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/cq_metrics.h"
 #include "node/group.h"
+#include "reseed/reseed_record.h"
 
 struct node;
 struct reseeder;
@@ -13,7 +14,7 @@ struct reseeder;
 enum reseed_reason {
     RESEED_JOIN,    /* it was copied under a new id, and has no vote yet, or the shard map does not name it */
     RESEED_BEHIND,  /* the leader's log begins after what the replica has: all that it has is sound */
-    RESEED_SUSPECT, /* it has read something damaged: it leaves Raft, and nothing that it has is trusted */
+    RESEED_SUSPECT, /* something of it is damaged: it hands leadership over, and is compared and copied as a whole */
     RESEED_LOST,    /* there is nothing: its node comes back with a replica of a new id (node_group_lost()) */
 };
 
@@ -33,6 +34,11 @@ void reseeder_free(struct reseeder **reseeder);
 
 /* Any thread; the same wish again changes nothing, a suspicion outweighs being behind. */
 void reseeder_want(struct reseeder *reseeder, struct group *group, enum reseed_reason why);
+
+/* Something that the replica has stored is not what was written. It stays a member whose votes and acknowledgements
+ * count; at once it stands last for election (SUSPECT_PARTS), or not at all and serves nothing (SUSPECT_STATE); then it
+ * is copied. Any thread. */
+void reseeder_distrust(struct reseeder *reseeder, struct group *group, enum reseed_suspect how);
 
 /* For a look: what the group's re-seeding does ("" nothing; waiting, chunks, summaries, state, cleanup), and the bytes
  * that the present attempt has copied. */

@@ -156,6 +156,8 @@ enum cq_rc reseeder_ask(void *ctx, const struct reseed_question *q, struct resee
     struct rpc_reply_in reply = {0};
     struct cq_pool *pool = cq_pool_new(POOL_SIZE);
     bool opens = q->kind == RESEED_ASK_OPEN;
+    if (opens && !a->lost)
+        reseeder_keep_log(a, true);
     enum cq_rc rc = opens ? ask_offer(a, pool, &reply, err) : ask_page(a, q, pool, &reply, err);
     if (rc == CQ_OK)
         rc = opens ? take_offer(a, &reply, answer, err) : take_page(a, &reply, answer, err);

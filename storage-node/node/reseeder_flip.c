@@ -66,6 +66,7 @@ enum cq_rc reseeder_write_page(void *attempt, struct store_batch *batch, struct 
 struct errand {
     struct attempt *attempt;
     struct fiber_wait wait;
+    bool keep;
 };
 
 static void on_transfer(struct raft_host *host, void *arg)
@@ -82,6 +83,22 @@ static void on_take_out(struct raft_host *host, void *arg)
     if (host)
         raft_thread_take_out(e->attempt->node->raft, host, e->attempt->group);
     fiber_wait_signal(&e->wait);
+}
+
+static void on_keep_log(struct raft_host *host, void *arg)
+{
+    struct errand *e = arg;
+    if (host)
+        raft_host_keep_log(host, e->attempt->group->record.group, e->keep);
+    fiber_wait_signal(&e->wait);
+}
+
+void reseeder_keep_log(struct attempt *a, bool keep)
+{
+    struct errand e = {.attempt = a, .keep = keep};
+    fiber_wait_begin(&e.wait);
+    raft_thread_run(a->node->raft, on_keep_log, &e);
+    fiber_wait(&e.wait);
 }
 
 static void on_raft(struct attempt *a, void (*fn)(struct raft_host *host, void *arg))
@@ -105,18 +122,17 @@ static void detach(struct attempt *a)
     fiber_wait(&e.wait);
 }
 
-enum cq_rc reseeder_leave(struct attempt *a, uint64_t ms, struct cq_err *err)
+enum cq_rc reseeder_hand_over(struct attempt *a, uint64_t ms, struct cq_err *err)
 {
     uint64_t until = io_loop_deadline(a->reseeder->loop, ms);
-    while (!atomic_load(&a->group->failed) && group_leads(a->group)) {
+    while (group_leads(a->group)) {
         if (io_loop_now_us(a->reseeder->loop) > until)
-            return CQ_FAIL(err, CQ_E_UNAVAILABLE, "group %u: nobody takes the leadership of a damaged replica",
+            return CQ_FAIL(err, CQ_E_UNAVAILABLE, "group %u: no sound replica takes the leadership",
                            a->group->record.group);
         on_raft(a, on_transfer);
         if (io_fiber_sleep(50) != CQ_OK)
             return CQ_FAIL(err, CQ_E_CANCELLED, "cancelled");
     }
-    on_raft(a, on_take_out);
     return CQ_OK;
 }
 
@@ -163,7 +179,9 @@ enum cq_rc reseeder_flip(struct attempt *a, struct cq_err *err)
     enum cq_rc rc = write_flip(a, &record, err);
     struct cq_err reload = {0};
     enum cq_rc back = CQ_OK;
-    if (rc == CQ_OK || !a->suspect)
+    if (rc == CQ_OK)
+        atomic_store(&a->group->distrust, SUSPECT_NONE);
+    if (rc == CQ_OK || !a->lost)
         back = node_group_reload(a->node, a->group, rc == CQ_OK ? &record : &old, &reload);
     io_fiber_shield(false);
     if (back != CQ_OK)

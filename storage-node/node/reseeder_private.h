@@ -42,7 +42,7 @@ struct attempt {
     struct reseeder *reseeder;
     struct node *node;
     struct group *group;
-    bool suspect;
+    enum reseed_suspect suspect;
     bool lost; /* there was nothing before */
     uint64_t began_us;
     struct reseed_target target;
@@ -69,8 +69,10 @@ void reseeder_close_session(struct attempt *a, bool flipped);
 /* Through the writer; returns when it is written, or durable. */
 enum cq_rc reseeder_write(struct attempt *a, struct store_batch *batch, bool sync, struct cq_err *err);
 enum cq_rc reseeder_write_page(void *attempt, struct store_batch *batch, struct cq_err *err);
-/* A suspect replica hands its leadership over and leaves Raft. */
-enum cq_rc reseeder_leave(struct attempt *a, uint64_t ms, struct cq_err *err);
+/* A suspect replica hands its leadership over. CQ_E_UNAVAILABLE: there is nobody better. */
+enum cq_rc reseeder_hand_over(struct attempt *a, uint64_t ms, struct cq_err *err);
+/* The replica's own log stays as it is, or may be trimmed again. */
+void reseeder_keep_log(struct attempt *a, bool keep);
 enum cq_rc reseeder_flip(struct attempt *a, struct cq_err *err);
 void reseeder_compact_begin(struct attempt *a, const struct reseed_record *record);
 void reseeder_compact(struct attempt *a);

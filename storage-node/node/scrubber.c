@@ -147,7 +147,8 @@ static void distrust(struct run *run)
     corruption_detected((enum corruption_kind)(run->check.found - CHECK_RECORD));
     cq_log(CQ_ERROR, "scrub.damaged", CQ_F_U64("group", run->group->record.group), CQ_F_STR("by", askers[run->asker]),
            CQ_F_U64("index", run->check.mark.index), CQ_F_ERR(&run->err));
-    reseeder_want(run->scrubber->config.node->reseeder, run->group, RESEED_SUSPECT);
+    reseeder_distrust(run->scrubber->config.node->reseeder, run->group,
+                      run->check.found == CHECK_DIGEST ? SUSPECT_STATE : SUSPECT_PARTS);
 }
 
 /* CQ_OK: sound. CQ_E_CORRUPT: the replica is suspect now. Others: it was not read to its end. */

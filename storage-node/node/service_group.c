@@ -112,7 +112,7 @@ static void note_damage(const struct shard_request *r, enum cq_rc rc)
     if (rc != CQ_E_CORRUPT)
         return;
     corruption_detected(CORRUPT_READ);
-    reseeder_want(worker_node(r->worker)->reseeder, r->base.group, RESEED_SUSPECT);
+    reseeder_distrust(worker_node(r->worker)->reseeder, r->base.group, SUSPECT_PARTS);
 }
 
 static void read_failed(struct raft_request *base, enum cq_rc rc, bool not_run, const struct machine_outcome *outcome)
@@ -162,10 +162,10 @@ static void log_body_failed(const struct shard_request *r, const struct cq_err *
            CQ_F_ERR(err));
 }
 
-/* What a replica that does not lead refuses, the leader may know better. */
+/* What a replica that does not lead refuses, or cannot read, the leader may know better. */
 static enum cq_rc body_refusal(const struct shard_request *r, enum cq_rc rc)
 {
-    return r->local && rc != CQ_E_CORRUPT && rc != CQ_E_IO ? CQ_E_NOT_LEADER : rc;
+    return r->local && rc != CQ_OK ? CQ_E_NOT_LEADER : rc;
 }
 
 /* On the apply thread again: was the message expunged and swept meanwhile, or has the store lost a chunk? */
@@ -210,7 +210,7 @@ static void body_read(void *arg)
     } else {
         if (rc != CQ_OK)
             log_body_failed(r, &err);
-        answer(r, rc, false, cq_buf_slice(&r->head), rc == CQ_OK ? cq_buf_slice(&raw) : CQ_SLICE_NONE);
+        answer(r, body_refusal(r, rc), false, cq_buf_slice(&r->head), rc == CQ_OK ? cq_buf_slice(&raw) : CQ_SLICE_NONE);
     }
     cq_buf_fini(&raw);
 }
@@ -360,9 +360,14 @@ static void on_read_body(struct rpc_request *rpc, void *ctx)
     struct group *group = find_group(rpc, worker, false, false);
     if (!group)
         return;
+    bool local = !group_leads(group);
+    if (local && atomic_load(&group->distrust)) {
+        refuse(rpc, worker, group, CQ_E_NOT_LEADER);
+        return;
+    }
     struct shard_request *r = read_new(rpc, worker, group);
     r->base.call.run = body_run;
-    r->local = !group_leads(group);
+    r->local = local;
     if (r->local)
         apply_call(group->apply, &r->base.call);
     else

@@ -252,7 +252,7 @@ static enum cq_rc distrust(struct simple *s)
     if (rc == CQ_OK) {
         corruption_detected(CORRUPT_DIVERGENCE);
         cq_log(CQ_ERROR, "scrub.diverged", CQ_F_U64("group", m->group), CQ_F_U64("index", m->own->index));
-        reseeder_want(s->node->reseeder, group, RESEED_SUSPECT);
+        reseeder_distrust(s->node->reseeder, group, SUSPECT_STATE);
     }
     if (m)
         chasqui__system__distrust_replica__free_unpacked(m, NULL);

@@ -121,7 +121,7 @@ static enum cq_rc run_page(struct question *q)
     if (rc == CQ_E_CORRUPT) { /* of the source itself */
         cq_log(CQ_ERROR, "reseed.source_damaged", CQ_F_U64("group", q->read->group), CQ_F_ERR(&q->err));
         corruption_detected(CORRUPT_READ);
-        reseeder_want(q->node->reseeder, q->group, RESEED_SUSPECT);
+        reseeder_distrust(q->node->reseeder, q->group, SUSPECT_PARTS);
     }
     return rc;
 }

@@ -85,8 +85,24 @@ static void hand_out(struct raft_group *group, struct raft_log_entry *entry, con
     output->commit(output->ctx, &commit);
 }
 
+/* A silent replica's machine is not to be used: nobody is told more than that the outcome is not known. */
+static void pass_over(struct raft_group *group)
+{
+    while (group->delivered < group->commit) {
+        struct raft_log_entry *entry = raft_log_at(&group->log, ++group->delivered);
+        if (!entry || !entry->cookie)
+            continue;
+        const struct raft_told told = {
+            .what = TOLD_PROPOSAL, .group = group->owner.group, .cookie = entry->cookie, .rc = CQ_E_UNKNOWN_OUTCOME};
+        raft_host_tell(group->host, &told);
+        entry->cookie = 0;
+    }
+}
+
 void raft_commit_deliver(struct raft_group *group)
 {
+    if (group->stand == RAFT_SILENT && !group->failed)
+        pass_over(group);
     while (!group->failed && group->delivered < deliverable(group) && has_room(group)) {
         struct raft_log_entry *entry = raft_log_at(&group->log, group->delivered + 1);
         CQ_ASSERT(entry);

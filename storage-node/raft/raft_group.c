@@ -135,12 +135,15 @@ enum cq_rc raft_group_start(struct raft_group *group, const struct raft_group_co
 {
     group->log = boot->log;
     boot->log = (struct raft_log){0};
-    if (config->applied > raft_log_last(&group->log) || config->applied < group->log.marker_index)
+    uint64_t applied = config->stand == RAFT_SILENT ? group->log.marker_index : config->applied;
+    group->stand = config->stand;
+    group->heard_ms = group->host->now_ms;
+    if (applied > raft_log_last(&group->log) || applied < group->log.marker_index)
         return CQ_FAIL(err, CQ_E_CORRUPT, "group %u: applied index %llu, but the log has %llu to %llu", config->group,
-                       (unsigned long long)config->applied, (unsigned long long)group->log.first,
+                       (unsigned long long)applied, (unsigned long long)group->log.first,
                        (unsigned long long)raft_log_last(&group->log));
     take_confs(group, boot);
-    group->commit = group->delivered = group->applied = group->durable_applied = config->applied;
+    group->commit = group->delivered = group->applied = group->durable_applied = applied;
     if (boot->term)
         fence_start(group, boot);
     start_step(group, boot);
@@ -220,7 +223,7 @@ void raft_group_tick(struct raft_group *group)
 {
     if (group->failed)
         return;
-    if (group->host->now_ms >= group->timeout_ms && !held_back(group)) {
+    if (group->host->now_ms >= group->timeout_ms && !raft_stand_waits(group) && !held_back(group)) {
         fire_timeout(group);
         hurry(group);
     }
@@ -256,12 +259,10 @@ void raft_group_peer_gone(struct raft_group *group, const struct raft_node *node
     if (group->failed || raft_state(raft) != RAFT_FOLLOWER || !leader || !raft_node_eq(leader, node))
         return;
     size_t rank = rank_behind(group, raft_group_conf(group), raft->follower_state.current_leader.id);
-    if (rank == SIZE_MAX)
-        return;
-    forget_leader(group);
+    forget_leader(group); /* who does not stand votes for who does */
     raft_host_dirty(group);
     group->timeout_ms = raft_timeout(raft);
-    if (group->host->reluctant)
+    if (rank == SIZE_MAX || group->host->reluctant || group->stand != RAFT_STANDS)
         return;
     raft->follower_state.randomized_election_timeout = (unsigned)(RAFT_TICK_MS + rank * RAFT_HINT_STEP_MS);
     group->hint_until_ms = group->host->now_ms + group->host->settings.election_ms;
@@ -399,6 +400,7 @@ static void note_result(struct raft_group *group, struct raft_wire *wire)
     struct raft_stream *stream = raft_stream_of(group, wire->from);
     if (!stream || !raft_group_is_leader(group) || wire->term != group->lead_term)
         return;
+    stream->stand = raft_stand_of_flags(wire->flags);
     raft_stream_result(stream, wire);
     mask_refusal(stream, wire);
 }
@@ -432,6 +434,8 @@ static void note_append(struct raft_group *group, struct raft_wire *wire)
     group->held_back = 0;
     if (wire->floor > group->floor)
         group->floor = wire->floor;
+    if (wire->term >= raft_current_term(&group->raft))
+        group->heard_ms = group->host->now_ms;
     skip_committed(group, wire);
     note_behind(group, wire);
 }
@@ -466,7 +470,7 @@ void raft_group_receive(struct raft_group *group, struct raft_peer *from, const 
     struct raft_message m = {0};
     struct raft_wire copy = *received, *wire = &copy; /* the frame's own is released as it came */
     if (group->failed || !is_addressed(group, from, wire) || refuse_old_append(group, from, wire) ||
-        is_late_vote(group, wire))
+        is_late_vote(group, wire) || (wire->type == RAFT_WIRE_TIMEOUT_NOW && group->stand == RAFT_SILENT))
         return;
     if (wire->type == RAFT_WIRE_TIMEOUT_NOW && group->host->reluctant)
         return; /* the leader gives up by itself, and leads on */
@@ -485,7 +489,7 @@ void raft_group_receive(struct raft_group *group, struct raft_peer *from, const 
 
 enum cq_rc raft_group_propose(struct raft_group *group, struct raft_item *item, uint64_t cookie)
 {
-    if (!raft_group_is_leader(group) || raft_transferee(&group->raft))
+    if (!raft_group_is_leader(group) || group->stand == RAFT_SILENT || raft_transferee(&group->raft))
         return CQ_E_NOT_LEADER;
     if (group->pending_bytes + raft_item_size(item) > group->host->settings.pending_bytes_max)
         return CQ_E_OVERLOADED;

@@ -321,6 +321,10 @@ void raft_host_loaded(struct raft_host *host, struct raft_load *load)
     struct raft_group *group = raft_host_find(host, load->owner.group);
     if (group && !group->failed && load->rc != CQ_OK)
         raft_group_fail(group, load->rc, load->err.text);
+    if (group && load->damaged) {
+        group->damaged = true;
+        raft_host_dirty(group);
+    }
     if (!group || group->failed || !loaded_taken(group, load))
         raft_load_free(&load);
 }
@@ -374,16 +378,10 @@ void raft_host_durable_applied(struct raft_host *host, uint32_t number, uint64_t
 enum cq_rc raft_host_transfer(struct raft_host *host, uint32_t number, const struct raft_node *to)
 {
     struct raft_group *group = raft_host_find(host, number);
-    const struct raft_conf *conf = group ? raft_group_conf(group) : NULL;
-    if (!conf)
+    if (!group || !raft_group_is_leader(group))
         return CQ_E_NOT_LEADER;
-    if (!to)
-        return raft_group_transfer(group, 0);
-    for (size_t i = 0; i < conf->count; i++) {
-        if (raft_node_eq(&conf->members[i].node, to))
-            return raft_group_transfer(group, conf->members[i].replica);
-    }
-    return CQ_E_NOT_FOUND;
+    uint64_t replica = raft_stand_successor(group, to);
+    return replica ? raft_group_transfer(group, replica) : CQ_E_NOT_FOUND;
 }
 
 void raft_host_reluctant(struct raft_host *host, bool reluctant)
@@ -432,7 +430,9 @@ static void tell_group(struct raft_host *host, struct raft_group *group)
     group->trimmed_told = true;
     if (group->behind && host->output.behind)
         host->output.behind(host->output.ctx, group->owner.group);
-    group->behind = false;
+    if (group->damaged && host->output.damaged)
+        host->output.damaged(host->output.ctx, group->owner.group);
+    group->behind = group->damaged = false;
 }
 
 static void tell_one(struct raft_host *host, const struct raft_told *told)
@@ -540,6 +540,7 @@ enum cq_rc raft_host_status(const struct raft_host *host, uint32_t number, struc
         .commit_index = group->commit,
         .floor = group->floor,
         .pending_bytes = group->pending_bytes,
+        .stand = group->stand,
         .conf_committed = group->conf_count && group->confs[group->conf_count - 1].index <= group->conf_fired,
         .log_bytes = raft_log_bytes_after(&group->log, 0),
         .holds = (uint32_t)group->hold_count,

@@ -127,6 +127,9 @@ struct raft_output {
     /* The leader says that its log has no more what this replica needs next: it must be re-seeded. With each heartbeat.
      * May be NULL. */
     void (*behind)(void *ctx, uint32_t group);
+    /* A chunk of the log that a follower needs does not read, or is not what its entry says: the follower must get it
+     * from another leader. May be NULL. */
+    void (*damaged)(void *ctx, uint32_t group);
     /* This replica has stopped: its state contradicts what the group committed, or its log is damaged. Its process and
      * the other groups go on. A person must look. */
     void (*group_failed)(void *ctx, uint32_t group, const struct cq_err *why);
@@ -175,11 +178,19 @@ enum raft_install_log {
 enum cq_rc raft_boot_install(struct store *store, struct store_batch *batch, const struct raft_install *install,
                              enum raft_install_log *log_r, struct cq_err *err);
 
+/* What a replica does beside acknowledging and voting, which it does in any case: its log and its votes are right. */
+enum raft_stand {
+    RAFT_STANDS,      /* for election, like any other */
+    RAFT_STANDS_LAST, /* something of its state may be damaged: only when nobody else does for a long time */
+    RAFT_SILENT       /* its state is not to be used: never, and it hands out no commits */
+};
+
 struct raft_group_config {
     uint32_t group;
     uint64_t replica;
     uint64_t incarnation; /* of the group: part of its chunks' ids */
-    uint64_t applied;     /* the machine's applied index: commits start after it */
+    uint64_t applied;     /* the machine's applied index: commits start after it; nothing when silent */
+    enum raft_stand stand;
 };
 /* Takes the boot over (none: an empty new replica). CQ_E_EXISTS, CQ_E_CORRUPT (the applied index is not in the log). */
 enum cq_rc raft_host_add(struct raft_host *host, const struct raft_group_config *config, struct raft_boot **boot,
@@ -268,8 +279,15 @@ size_t raft_host_progress(const struct raft_host *host, uint32_t group, struct r
  * no more than `near` entries of a log that ends at `last`? Pure. */
 bool raft_progress_has_majority(const struct raft_progress *progress, size_t count, uint64_t last, uint64_t near);
 
-/* Hands leadership over; `to` NULL: to the voter that is furthest. CQ_E_NOT_LEADER, CQ_E_NOT_FOUND (no such voter).
- * The attempt ends by itself after one election time-out; proposals fail with CQ_E_NOT_LEADER meanwhile. */
+/* Makes the replica stand less than it does; more only by taking it out and adding it again. One that leads goes on
+ * leading until it has handed over (a silent one refuses proposals and reads). */
+void raft_host_stand(struct raft_host *host, uint32_t group, enum raft_stand stand);
+/* The replica's own log is not trimmed (true): the copy that will take its state's place must find its entry. */
+void raft_host_keep_log(struct raft_host *host, uint32_t group, bool keep);
+
+/* Hands leadership over; `to` NULL: to the voter that is furthest, sound ones first. CQ_E_NOT_LEADER, CQ_E_NOT_FOUND
+ * (no such voter, it is not connected, or it stands no more than this replica). The attempt ends by itself after one
+ * election time-out; proposals fail with CQ_E_NOT_LEADER meanwhile. */
 enum cq_rc raft_host_transfer(struct raft_host *host, uint32_t group, const struct raft_node *to);
 
 /* This node is in trouble of its own (its disk): its replicas take no leadership that is handed to them and stand last,
@@ -308,7 +326,8 @@ struct raft_group_status {
     uint64_t pending_bytes;
     bool has_leader;
     struct raft_node leader;
-    bool conf_committed;        /* the latest configuration is */
+    bool conf_committed; /* the latest configuration is */
+    enum raft_stand stand;
     uint64_t log_bytes;         /* of the entries in the log, with their bodies */
     uint64_t slowest_lag;       /* leader: entries that the slowest member lacks */
     uint64_t slowest_lag_bytes; /* their octets, with bodies; of those that the log still has */

@@ -39,7 +39,8 @@ static enum cq_rc read_chunk(struct raft_load *load, struct store *store, struct
     enum cq_rc rc = store_get(store, snapshot, STORE_CHUNK, cq_slice_of(key, sizeof key), &octets, &load->err);
     if (rc != CQ_OK) {
         cq_buf_fini(&octets);
-        return rc == CQ_E_IO ? rc : CQ_E_CORRUPT; /* the entry is there, so its chunks must be */
+        load->damaged = rc != CQ_E_IO; /* the entry is there, so its chunks must be */
+        return rc == CQ_E_IO ? rc : CQ_E_CORRUPT;
     }
     size_t len;
     uint8_t *data = cq_buf_take(&octets, &len);
@@ -60,23 +61,34 @@ static enum cq_rc read_chunks(struct raft_load *load, struct store *store, struc
     return CQ_OK;
 }
 
+/* The record's own checksum was right, so it is the chunks when entry and chunks do not fit. */
+static enum cq_rc item_of(struct raft_load *load, const struct raft_record *record, const struct raft_body *bodies,
+                          uint32_t count, struct raft_item **item_r)
+{
+    struct raft_bytes *owner = raft_bytes_copy(record->payload);
+    *item_r = raft_item_new((enum raft_entry_kind)record->kind, owner, raft_bytes_slice(owner), bodies, count);
+    raft_bytes_unref(&owner);
+    if (!load->peer)
+        return CQ_OK;
+    enum cq_rc rc = raft_item_check(*item_r, true, &load->err);
+    load->damaged = rc == CQ_E_CORRUPT;
+    if (rc != CQ_OK)
+        raft_item_unref(item_r);
+    return rc;
+}
+
+/* Who applies an entry needs no octets of its bodies. */
 static enum cq_rc make_item(struct raft_load *load, struct store *store, struct store_snapshot *snapshot,
                             uint64_t index, const struct raft_record *record, struct raft_item **item_r)
 {
     if (record->chunk_count > ENTRY_CHUNKS_MAX)
         return CQ_FAIL(&load->err, CQ_E_CORRUPT, "log entry with %u chunks", record->chunk_count);
-    struct raft_body *bodies = cq_calloc(record->chunk_count + 1, sizeof *bodies);
-    enum cq_rc rc = read_chunks(load, store, snapshot, index, record, bodies);
-    if (rc == CQ_OK) {
-        struct raft_bytes *owner = raft_bytes_copy(record->payload);
-        *item_r = raft_item_new((enum raft_entry_kind)record->kind, owner, raft_bytes_slice(owner), bodies,
-                                record->chunk_count);
-        raft_bytes_unref(&owner);
-        rc = raft_item_check(*item_r, true, &load->err);
-        if (rc != CQ_OK)
-            raft_item_unref(item_r);
-    }
-    for (uint32_t i = 0; i < record->chunk_count; i++)
+    uint32_t count = load->peer ? record->chunk_count : 0;
+    struct raft_body *bodies = cq_calloc(count + 1, sizeof *bodies);
+    enum cq_rc rc = count ? read_chunks(load, store, snapshot, index, record, bodies) : CQ_OK;
+    if (rc == CQ_OK)
+        rc = item_of(load, record, bodies, count, item_r);
+    for (uint32_t i = 0; i < count; i++)
         raft_bytes_unref(&bodies[i].owner);
     free(bodies);
     return rc;
@@ -112,7 +124,7 @@ static enum cq_rc read_range(struct raft_load *load, struct store *store, struct
         if (rc == CQ_OK)
             rc = make_item(load, store, snapshot, index, &record, &item);
         if (rc != CQ_OK)
-            return rc;
+            return load->damaged ? CQ_OK : rc;
         entry_add(load, record.term, item);
         bytes += raft_item_size(item) + RAFT_RECORD_HEAD;
     }

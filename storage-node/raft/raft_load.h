@@ -17,6 +17,7 @@ struct raft_load {
     uint64_t bytes_max; /* stops when so many have been read; at least one entry */
     enum cq_rc rc;      /* CQ_OK also when fewer were found than asked for */
     struct cq_err err;
+    bool damaged; /* for a follower: a chunk of the next entry does not read; what stands before it was loaded */
     struct raft_loaded *entries; /* from `from` on */
     size_t count, cap;
 };

@@ -46,6 +46,7 @@ struct raft_stream {
     struct raft_load *loaded;  /* entries that are not in memory, until they are sent */
     uint64_t confirmed_round;  /* the last read round in which this member was still at our term */
     bool behind;               /* it needs entries that have been trimmed */
+    enum raft_stand stand;     /* as its last result said */
     uint64_t unmasked_ms;      /* when a refusal of a member that is behind last went to libraft */
     uint64_t match;            /* what it had when it was last looked at for the floor */
     uint64_t taken_ms;         /* when that last rose, or when it had everything */
@@ -111,7 +112,12 @@ struct raft_group {
     uint64_t trim_job; /* number of the job with a new marker, 0: none under way */
     uint64_t trim_index, trim_first;
     bool trimmed_told;
-    bool behind; /* the leader said so, and it has not been told on */
+    bool behind;  /* the leader said so, and it has not been told on */
+    bool damaged; /* a chunk did not read, and it has not been told on */
+
+    enum raft_stand stand;
+    uint64_t heard_ms; /* when a leader was last heard of */
+    bool keep_log;     /* it is not trimmed */
 
     /* Leading. */
     struct raft_stream streams[RAFT_MEMBERS_MAX];
@@ -272,6 +278,14 @@ void raft_read_answer(struct raft_host *host, struct raft_peer *from, const stru
 void raft_floor_update(struct raft_group *group);
 /* The entry up to which holds let the log be trimmed. */
 uint64_t raft_keep_limit(struct raft_group *group, uint64_t index);
+
+/* raft_stand.c */
+/* The time for an election has come: is it postponed? */
+bool raft_stand_waits(struct raft_group *group);
+/* The voter to which leadership may go (of this node, unless NULL), 0: there is none. */
+uint64_t raft_stand_successor(struct raft_group *group, const struct raft_node *only);
+uint8_t raft_stand_flags(enum raft_stand stand);
+enum raft_stand raft_stand_of_flags(uint8_t flags);
 
 /* raft_trim.c */
 void raft_trim_consider(struct raft_group *group);

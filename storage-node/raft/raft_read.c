@@ -11,7 +11,7 @@
 
 enum cq_rc raft_read_add(struct raft_group *group, uint64_t cookie)
 {
-    if (!raft_group_is_leader(group))
+    if (!raft_group_is_leader(group) || group->stand == RAFT_SILENT)
         return group->failed ? CQ_E_UNAVAILABLE : CQ_E_NOT_LEADER;
     if (group->read_count >= RAFT_READS_MAX)
         return CQ_E_OVERLOADED;

@@ -172,6 +172,7 @@ static void send_append_result(struct raft_group *group, struct raft_peer *peer,
 {
     const struct raft_append_entries_result *result = &m->append_entries_result;
     wire->type = RAFT_WIRE_APPEND_RESULT;
+    wire->flags = raft_stand_flags(group->stand);
     wire->term = result->term;
     wire->rejected = result->rejected;
     wire->index = result->last_log_index;

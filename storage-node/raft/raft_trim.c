@@ -17,7 +17,8 @@ void raft_trim_consider(struct raft_group *group)
 {
     const struct raft_settings *settings = &group->host->settings;
     uint64_t index = group->durable_applied;
-    if (group->failed || group->trim_job || index < group->log.marker_index + settings->trim_entries)
+    if (group->failed || group->keep_log || group->stand == RAFT_SILENT || group->trim_job ||
+        index < group->log.marker_index + settings->trim_entries)
         return;
     raft_floor_update(group);
     if (group->floor < index && !planted(PLANT_TRIM_IGNORES_FLOOR))

@@ -340,7 +340,7 @@ static const struct {
     [RAFT_WIRE_VOTE_REQUEST] = {put_three, get_three, RAFT_WIRE_DISRUPT | RAFT_WIRE_PRE_VOTE, false},
     [RAFT_WIRE_VOTE_RESULT] = {put_term, get_term, RAFT_WIRE_GRANTED | RAFT_WIRE_PRE_VOTE, false},
     [RAFT_WIRE_APPEND] = {put_append, get_append, RAFT_WIRE_BEHIND, false},
-    [RAFT_WIRE_APPEND_RESULT] = {put_append_result, get_append_result, 0, false},
+    [RAFT_WIRE_APPEND_RESULT] = {put_append_result, get_append_result, RAFT_WIRE_LAST | RAFT_WIRE_SILENT, false},
     [RAFT_WIRE_TIMEOUT_NOW] = {put_three, get_three, 0, false},
     [RAFT_WIRE_CONFIRM] = {put_question, get_question, 0, true},
     [RAFT_WIRE_CONFIRM_RESULT] = {put_answer, get_answer, 0, true},

@@ -22,7 +22,14 @@ enum raft_wire_type {
     RAFT_WIRE_TYPE_END
 };
 
-enum { RAFT_WIRE_DISRUPT = 1, RAFT_WIRE_PRE_VOTE = 2, RAFT_WIRE_GRANTED = 4, RAFT_WIRE_BEHIND = 8 }; /* flags */
+enum { /* flags */
+       RAFT_WIRE_DISRUPT = 1,
+       RAFT_WIRE_PRE_VOTE = 2,
+       RAFT_WIRE_GRANTED = 4,
+       RAFT_WIRE_BEHIND = 8,
+       RAFT_WIRE_LAST = 16,
+       RAFT_WIRE_SILENT = 32
+};
 
 struct raft_wire_entry {
     uint64_t term;

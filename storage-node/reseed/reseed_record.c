@@ -32,7 +32,7 @@ void reseed_record_put(struct store_batch *batch, const struct reseed_record *r)
     make_key(r->group, key);
     cq_put_be32(value, VERSION);
     value[4] = (uint8_t)r->phase;
-    value[5] = r->suspect;
+    value[5] = (uint8_t)r->suspect;
     cq_put_be32(value + 8, r->old_generation);
     cq_put_be32(value + 12, r->generation);
     cq_put_be64(value + 16, r->replica);
@@ -62,11 +62,11 @@ static enum cq_rc parse(uint32_t group, struct cq_slice value, struct reseed_rec
     size_t cursor = value.len >= FIXED + TAIL ? cq_get_be16(at + 56) : 0;
     if (value.len < FIXED + TAIL || cursor > RESEED_KEY_MAX + 1 || value.len != FIXED + cursor + TAIL ||
         cq_get_be64(at + FIXED + cursor) != checksum(group, at, FIXED + cursor) || at[4] < RESEED_CHUNKS ||
-        at[4] > RESEED_CLEANUP)
+        at[4] > RESEED_CLEANUP || at[5] > SUSPECT_PARTS)
         return CQ_FAIL(err, CQ_E_CORRUPT, "the re-seeding record of group %u is damaged", group);
     *r = (struct reseed_record){.group = group,
                                 .phase = (enum reseed_phase)at[4],
-                                .suspect = at[5],
+                                .suspect = (enum reseed_suspect)at[5],
                                 .old_generation = cq_get_be32(at + 8),
                                 .generation = cq_get_be32(at + 12),
                                 .replica = cq_get_be64(at + 16),

@@ -13,14 +13,21 @@ enum reseed_phase {
     RESEED_CLEANUP = 4    /* the flip is done: the old generation, and chunks that nothing refers to, are removed */
 };
 
+/* What is known to be wrong with the replica that is replaced. The numbers stand in the record. */
+enum reseed_suspect {
+    SUSPECT_NONE = 0,
+    SUSPECT_STATE = 1, /* its state as a whole is not to be used: it does not open, or is not what others have */
+    SUSPECT_PARTS = 2  /* some records or chunks do not read: that shows when they are met, the rest is right */
+};
+
 struct reseed_record {
     uint32_t group;
     enum reseed_phase phase;
-    bool suspect;            /* nothing that is here is trusted: every chunk is compared */
-    uint32_t old_generation; /* 0: none */
-    uint32_t generation;     /* that is being made */
-    uint64_t replica;        /* whose it will be */
-    uint64_t base_index;     /* chunks of entries up to here are here and sound; 0 when suspect */
+    enum reseed_suspect suspect; /* not 0: nothing that is here is trusted, every chunk is compared */
+    uint32_t old_generation;     /* 0: none */
+    uint32_t generation;         /* that is being made */
+    uint64_t replica;            /* whose it will be */
+    uint64_t base_index;         /* chunks of entries up to here are here and sound; 0 when suspect */
     uint64_t base_term;
     uint64_t index, term; /* of the flip; with RESEED_CLEANUP */
     struct reseed_cursor cursor;

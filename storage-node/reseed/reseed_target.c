@@ -43,8 +43,13 @@ enum cq_rc reseed_begin(struct reseed_target *t, struct store *store, const stru
         return CQ_FAIL(err, CQ_E_EXISTS, "group %u: what a flip has left is not removed yet", plan->group);
     if (rc != CQ_OK && rc != CQ_E_NOT_FOUND)
         return rc;
-    if (rc == CQ_OK && fits(&t->record, plan))
+    if (rc == CQ_OK && fits(&t->record, plan)) {
+        if (plan->suspect == SUSPECT_STATE && t->record.suspect != SUSPECT_STATE) {
+            t->record.suspect = SUSPECT_STATE;
+            reseed_record_put(batch, &t->record);
+        }
         return CQ_OK;
+    }
     if (rc == CQ_OK)
         db_generation_delete(batch, plan->group, t->record.generation);
     t->record = (struct reseed_record){.group = plan->group,

@@ -42,7 +42,7 @@ struct reseed_plan {
     uint64_t incarnation;
     uint32_t generation; /* the present one; 0: there is none */
     uint64_t replica;    /* whose the new one will be */
-    bool suspect;
+    enum reseed_suspect suspect;
 };
 
 /* Goes on where the store is, or begins: then the first record is in the batch. A record that is at odds with the plan

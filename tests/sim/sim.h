@@ -163,7 +163,8 @@ struct sim_group {
     uint64_t term;
     uint64_t led_last, led_last_term; /* while it leads: last entry seen in its log */
     uint64_t first_index;
-    unsigned behind; /* times that the leader said that its log begins later */
+    unsigned behind;  /* times that the leader said that its log begins later */
+    unsigned damaged; /* times that a body for a follower did not read */
 };
 
 /* One thing that the writer is to write: a job of the host, a machine's effects, or the removal of dead bodies. */

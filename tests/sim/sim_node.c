@@ -374,6 +374,11 @@ static void out_trimmed(void *ctx, uint32_t group, uint64_t first_index)
     write_add(node, (struct sim_write){.group = group - 1, .bodies_before = first_index});
 }
 
+static void out_damaged(void *ctx, uint32_t group)
+{
+    group_of(ctx, group)->damaged++;
+}
+
 static void out_behind(void *ctx, uint32_t group)
 {
     group_of(ctx, group)->behind++;
@@ -462,6 +467,7 @@ void sim_node_start(struct sim_node *node)
         .role_changed = out_role_changed,
         .trimmed = out_trimmed,
         .behind = out_behind,
+        .damaged = out_damaged,
         .group_failed = out_group_failed,
     };
     raft_settings_default(&settings);

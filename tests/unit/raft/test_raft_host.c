@@ -634,6 +634,146 @@ static void a_leader_that_is_silenced_is_followed_by_another(void **state)
     end(sim);
 }
 
+/* ---- Replicas of which something is damaged ---- */
+
+static void stop_leader_and_expect(struct sim *sim, struct sim_node *leader, struct sim_node *next, uint64_t number)
+{
+    sim_node_crash(leader, false);
+    struct sim_node *elected = wait_leader(sim, 0);
+    assert_true(elected == next);
+    append(sim, elected, 0, number, 700); /* the damaged one's acknowledgement is half of the majority */
+    sim_node_start(leader);
+    run_for(sim, 2 * SIM_S);
+}
+
+static void a_replica_that_stands_last_counts_and_does_not_lead(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0), *last = sim->nodes[(leader->index + 1) % 3];
+    append(sim, leader, 0, 1, 0);
+    for (uint64_t i = 2; i <= 7; i++) {
+        leader = wait_leader(sim, 0);
+        assert_true(leader != last);
+        raft_host_stand(last->host, 1, RAFT_STANDS_LAST);
+        run_for(sim, SIM_S);
+        stop_leader_and_expect(sim, leader, sim->nodes[3 - leader->index - last->index], i);
+    }
+    assert_int_equal(status_of(last).stand, RAFT_STANDS_LAST);
+    assert_numbers(last, 0, 1, 7);
+    end(sim);
+}
+
+static void of_two_that_stand_last_one_leads_when_the_sound_one_is_away(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    append(sim, leader, 0, 1, 0);
+    for (unsigned i = 0; i < 3; i++)
+        if (sim->nodes[i] != leader)
+            raft_host_stand(sim->nodes[i]->host, 1, RAFT_STANDS_LAST);
+    sim_node_crash(leader, true);
+    run_for(sim, 5 * SIM_S);
+    assert_null(sim_leader(sim, 0));
+    run_for(sim, 10 * SIM_S);
+    struct sim_node *last = wait_leader(sim, 0);
+    append(sim, last, 0, 2, 900);
+    assert_int_equal(raft_host_transfer(last->host, 1, NULL), CQ_E_NOT_FOUND); /* the other one is no better */
+    sim_node_start(leader);
+    run_for(sim, SIM_S);
+    assert_int_equal(raft_host_transfer(last->host, 1, NULL), CQ_OK);
+    sim_node_turn(last);
+    run_for(sim, 500 * SIM_MS);
+    assert_true(sim_leader(sim, 0) == leader);
+    end(sim);
+}
+
+static void a_silent_replica_votes_and_acknowledges_and_applies_nothing(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0), *silent = sim->nodes[(leader->index + 1) % 3];
+    struct sim_node *sound = sim->nodes[3 - leader->index - silent->index];
+    append(sim, leader, 0, 1, 0);
+    run_for(sim, SIM_S);
+    raft_host_stand(silent->host, 1, RAFT_SILENT);
+    sim_node_crash(leader, true);
+    assert_true(wait_leader(sim, 0) == sound);
+    for (uint64_t i = 2; i <= 200; i++)
+        append(sim, sound, 0, i, 0);
+    run_for(sim, SIM_S);
+    assert_numbers(silent, 0, 1, 1);
+    assert_true(status_of(silent).first_index == 1 && status_of(silent).last_index == status_of(sound).last_index);
+    sim_node_crash(sound, true); /* alone it is nobody's leader, however long that lasts */
+    run_for(sim, 30 * SIM_S);
+    assert_null(sim_leader(sim, 0));
+    sim_node_crash(silent, true); /* its log is whole: as a sound one it has everything */
+    sim_node_start(silent);
+    sim_node_start(leader);
+    append(sim, wait_leader(sim, 0), 0, 201, 0);
+    end(sim);
+}
+
+static void a_silent_leader_refuses_and_hands_over(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    struct result results[8], read = {0};
+    append(sim, leader, 0, 1, 0);
+    for (uint64_t i = 0; i < 8; i++)
+        assert_int_equal(propose(leader, 0, 2 + i, 100, &results[i]), CQ_OK);
+    assert_int_equal(sim_node_read(leader, 0, note_result, &read, NULL), CQ_OK);
+    raft_host_stand(leader->host, 1, RAFT_SILENT);
+    struct result refused;
+    assert_int_equal(propose(leader, 0, 99, 0, &refused), CQ_E_NOT_LEADER);
+    assert_int_equal(raft_host_transfer(leader->host, 1, NULL), CQ_OK);
+    sim_node_turn(leader);
+    run_for(sim, SIM_S);
+    for (unsigned i = 0; i < 8; i++) /* what was under way is answered, in one way or the other */
+        assert_true(results[i].done && (results[i].rc == CQ_OK || results[i].rc == CQ_E_UNKNOWN_OUTCOME));
+    assert_true(read.done && read.rc == CQ_E_NOT_LEADER);
+    struct sim_node *next = wait_leader(sim, 0);
+    assert_true(next != leader);
+    append(sim, next, 0, 99, 0);
+    sim_node_crash(leader, true);
+    sim_node_start(leader);
+    end(sim);
+}
+
+/* The entry is right, its body is not: nobody has lied, and somebody else has it. */
+static void a_body_that_does_not_read_is_told_and_stops_nobody(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0), *slow = sim->nodes[(leader->index + 1) % 3];
+    struct sim_node *third = sim->nodes[3 - leader->index - slow->index];
+    append(sim, leader, 0, 1, 0);
+    sim_node_crash(slow, true);
+    for (uint64_t i = 2; i <= 60; i++)
+        append(sim, leader, 0, i, 8000); /* more than the cache keeps */
+    struct store_batch *batch = store_batch_new(leader->store);
+    struct store_iter *iter = store_iter_new(leader->store, NULL, STORE_CHUNK, CQ_SLICE_NONE, CQ_SLICE_NONE);
+    assert_int_equal(store_iter_next(iter), CQ_OK);
+    store_batch_put(batch, STORE_CHUNK, store_iter_key(iter), CQ_SLICE("not what was written"));
+    store_iter_free(&iter);
+    assert_int_equal(store_write(leader->store, batch, true, NULL), CQ_OK);
+    store_batch_free(&batch);
+    sim_node_start(slow);
+    run_for(sim, 2 * SIM_S);
+    assert_true(leader->groups[0].damaged > 0 && !status_of(leader).failed);
+    assert_true(sim_toy_count(slow->groups[0].machine) < 60);
+    append(sim, leader, 0, 61, 0); /* the others go on */
+    raft_host_stand(leader->host, 1, RAFT_STANDS_LAST);
+    assert_int_equal(raft_host_transfer(leader->host, 1, NULL), CQ_OK);
+    sim_node_turn(leader);
+    run_for(sim, 2 * SIM_S);
+    assert_true(sim_leader(sim, 0) == third);
+    assert_numbers(slow, 0, 1, 61);
+    end(sim);
+}
+
 static void many_groups_share_nodes_and_idle_cheaply(void **state)
 {
     (void)state;
@@ -784,6 +924,11 @@ int main(void)
         cmocka_unit_test(leadership_is_handed_over_on_request),
         cmocka_unit_test(a_reluctant_node_takes_no_lead_and_stands_last),
         cmocka_unit_test(a_leader_that_is_silenced_is_followed_by_another),
+        cmocka_unit_test(a_replica_that_stands_last_counts_and_does_not_lead),
+        cmocka_unit_test(of_two_that_stand_last_one_leads_when_the_sound_one_is_away),
+        cmocka_unit_test(a_silent_replica_votes_and_acknowledges_and_applies_nothing),
+        cmocka_unit_test(a_silent_leader_refuses_and_hands_over),
+        cmocka_unit_test(a_body_that_does_not_read_is_told_and_stops_nobody),
         cmocka_unit_test(many_groups_share_nodes_and_idle_cheaply),
         cmocka_unit_test(an_append_of_an_older_term_is_refused_with_what_the_log_has),
         cmocka_unit_test(the_story_of_a_seed_is_always_the_same),

@@ -20,7 +20,7 @@ struct rig {
     struct store_snapshot *snapshot;
     struct store *snapshot_store;
     uint32_t generation; /* of the target, before */
-    bool suspect;
+    enum reseed_suspect suspect;
     size_t page_bytes;
     unsigned asks, writes;
     unsigned stop_ask, stop_write; /* the n-th fails with CQ_E_CANCELLED; 0: none */

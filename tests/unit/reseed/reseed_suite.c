@@ -251,7 +251,7 @@ static void of_a_suspect_replica_every_chunk_is_compared(void **state)
     struct rig *rig = *state;
     have_replica(rig);
     damage_a_chunk(rig->store);
-    rig->suspect = true;
+    rig->suspect = SUSPECT_STATE;
     rig_sweep(rig->shard, 0);
     assert_copied(rig);
     assert_int_equal(rig->target.chunks, 1);
@@ -267,7 +267,7 @@ static void a_copy_that_was_trusted_begins_anew_when_trust_is_gone(void **state)
     rig->stop_ask = 5;
     assert_int_equal(rig_copy(rig), CQ_E_CANCELLED);
     damage_a_chunk(rig->store);
-    rig->suspect = true;
+    rig->suspect = SUSPECT_STATE;
     rig->stop_ask = 0;
     assert_copied(rig);
     rig_flip(rig, true);

@@ -104,7 +104,7 @@ static void a_record_is_read_back_and_a_damaged_one_refused(void **state)
     struct rig *rig = *state;
     struct reseed_record record = {.group = RIG_GROUP,
                                    .phase = RESEED_SUMMARIES,
-                                   .suspect = true,
+                                   .suspect = SUSPECT_PARTS,
                                    .old_generation = 3,
                                    .generation = 4,
                                    .replica = 9,
@@ -125,9 +125,9 @@ static void a_record_is_read_back_and_a_damaged_one_refused(void **state)
         store_batch_free(&batch);
         memset(&got, 0, sizeof got);
         assert_int_equal(reseed_record_read(rig->store, RIG_GROUP, &got, &err), CQ_OK);
-        assert_true(got.phase == record.phase && got.suspect && got.old_generation == 3 && got.generation == 4 &&
-                    got.replica == 9 && got.base_index == 10 && got.base_term == 11 && got.index == 12 &&
-                    got.term == 13);
+        assert_true(got.phase == record.phase && got.suspect == SUSPECT_PARTS && got.old_generation == 3 &&
+                    got.generation == 4 && got.replica == 9 && got.base_index == 10 && got.base_term == 11 &&
+                    got.index == 12 && got.term == 13);
         assert_true(cq_slice_eq(reseed_cursor_slice(&got.cursor), reseed_cursor_slice(&record.cursor)));
     }
     assert_true(store_mem_corrupt(rig->store, STORE_LOCAL, cq_slice_of(key, sizeof key), 30));

@@ -2,6 +2,7 @@
  * acknowledged that no node can touch.
  *
  *     storage_client load   CA CERT KEY CLUSTER FILE SEED SECONDS ADDRESS...
+ *     storage_client probe  CA CERT KEY CLUSTER FILE SEED SECONDS ADDRESS...
  *     storage_client verify CA CERT KEY CLUSTER FILE ADDRESS...
  *     storage_client watch  CA CERT KEY CLUSTER FILE ADDRESS...
  *     storage_client roles  CA CERTS_FOLDER - CLUSTER - ADDRESS
@@ -9,7 +10,7 @@
  * load: appends messages to ACCOUNTS accounts for that long, reads some back at once, and writes a line per message to
  * FILE: "ok ACCOUNT UID SEED SIZE", or "unknown ACCOUNT 0 SEED SIZE" when the outcome is not known. verify: reads
  * everything; each acknowledged message is there once, whole, under its UID; nothing else is there but what was
- * unknown. A message's octets follow from its seed. */
+ * unknown. A message's octets follow from its seed. probe: storage_client_probe.c; verify reads its FILE too. */
 #include "storage_client.h"
 
 #include <stdlib.h>
@@ -19,29 +20,49 @@
 
 #define ACCOUNTS 24
 
+volatile sig_atomic_t client_stopped;
+
+static void on_stop(int number)
+{
+    (void)number;
+    client_stopped = 1;
+}
+
 int main(int argc, char **argv)
 {
     static struct client client = {.accounts = ACCOUNTS};
     bool load = argc >= 10 && strcmp(argv[1], "load") == 0;
+    bool probe = argc >= 10 && strcmp(argv[1], "probe") == 0;
     bool verify = argc >= 8 && strcmp(argv[1], "verify") == 0;
     bool watch = argc >= 8 && strcmp(argv[1], "watch") == 0;
     if (argc == 8 && strcmp(argv[1], "roles") == 0)
         return check_roles(&client, argv + 2, argv[7]);
-    if (!load && !verify && !watch) {
-        fprintf(stderr, "usage: storage_client load CA CERT KEY CLUSTER FILE SEED SECONDS ADDRESS...\n"
+    if (!load && !probe && !verify && !watch) {
+        fprintf(stderr, "usage: storage_client load|probe CA CERT KEY CLUSTER FILE SEED SECONDS ADDRESS...\n"
                         "       storage_client verify CA CERT KEY CLUSTER FILE ADDRESS...\n");
         return 2;
     }
-    client.file = fopen(argv[6], load || watch ? "a" : "r");
+    client.file = fopen(argv[6], verify ? "r" : "a");
     if (!client.file) {
         perror(argv[6]);
         return 1;
     }
     int rc;
-    if (load) {
+    if (probe) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s.times", argv[6]);
+        client.arg = fopen(path, "a");
+        client.attempt_ms = ATTEMPT_PROBE_MS;
+        signal(SIGTERM, on_stop);
+        if (!client.arg) {
+            perror(path);
+            return 1;
+        }
+    }
+    if (load || probe) {
         client.seed = strtoull(argv[7], NULL, 10);
         client.until_us = cq_time_mono_us() + strtoull(argv[8], NULL, 10) * CQ_US_PER_S;
-        rc = run_sessions(&client, argv + 2, argv + 9, argc - 9, load_fiber);
+        rc = run_sessions(&client, argv + 2, argv + 9, argc - 9, probe ? probe_fiber : load_fiber);
         printf("%u acknowledged, %u unknown, %u failures, longest wait %llu ms\n", client.acked, client.unknown,
                client.failures, (unsigned long long)client.longest_us / 1000);
     } else if (watch) {

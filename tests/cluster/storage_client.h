@@ -3,6 +3,7 @@
 #ifndef STORAGE_CLIENT_H
 #define STORAGE_CLIENT_H
 
+#include <signal.h>
 #include <stdio.h>
 
 #include "base/cq_rand.h"
@@ -17,6 +18,9 @@
 #define NODES_MAX 16
 #define CALL_MS 8000
 #define ATTEMPT_MS 1500
+#define ATTEMPT_PROBE_MS 500
+
+extern volatile sig_atomic_t client_stopped; /* probe ends when its calls have ended */
 
 struct client {
     struct mailstore_transport transport;
@@ -33,6 +37,7 @@ struct client {
     unsigned accounts; /* sessions that run at once */
     unsigned running, failures, acked, unknown;
     uint64_t longest_us; /* load: between two acknowledgements of one account */
+    uint32_t attempt_ms; /* 0: ATTEMPT_MS */
     void *arg;           /* the verb's */
 };
 
@@ -69,6 +74,7 @@ void verify_read_file(FILE *file);
 size_t verify_line_count(void);
 void verify_fiber(void *arg);
 void watch_fiber(void *arg);
+void probe_fiber(void *arg); /* client.arg: the FILE of its times */
 int check_roles(struct client *c, char **args, const char *address);
 
 #endif

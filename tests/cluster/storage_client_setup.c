@@ -23,7 +23,7 @@ static enum cq_rc transport_call(struct mailstore_transport *transport, const st
     bool may_have_acted = false;
     enum cq_rc rc = CQ_E_UNAVAILABLE;
     while (io_loop_now_us(c->loop) < call->deadline_us) {
-        uint64_t attempt = io_loop_deadline(c->loop, ATTEMPT_MS);
+        uint64_t attempt = io_loop_deadline(c->loop, c->attempt_ms ? c->attempt_ms : ATTEMPT_MS);
         const struct rpc_call rpc = {
             .method = (uint16_t)call->method,
             .flags = (uint16_t)((call->command ? RPC_FLAG_COMMAND : 0) | (may_have_acted ? RPC_FLAG_RESENT : 0)),

@@ -19,9 +19,9 @@ class Refused(Exception):
 
 
 class Imap:
-    def __init__(self, port, tls, timeout=20):
+    def __init__(self, port, tls, timeout=20, host="127.0.0.1"):
         try:
-            raw = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+            raw = socket.create_connection((host, port), timeout=timeout)
             self.socket = tls.wrap_socket(raw, server_hostname="localhost")
             self.file = self.socket.makefile("rb")
             self.counter = 0

@@ -1,0 +1,303 @@
+"""The fault runner: see tests/fault/run --help and README.md.
+
+Clusters live for a few runs each. A run is one fault (or two), from a moment when all is well to the next one; clients
+work all the time. At the end of a cluster everything is read once more, and the checker judges its whole history."""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
+
+import checker
+from checker import Violation
+from clients import Crew
+from fault_cluster import NODES, FaultCluster
+from faults import KINDS, Run
+from history import History
+from lab import Lab
+from probe import Probe
+from report import Table
+
+RUNS_MAX = 8      # of one cluster
+READY_MAX = 45.0  # seconds from the end of a fault until all nodes are ready ...
+WRITE_MAX = 30.0  # ... and until every shard has taken a write
+SETTLE = 11.0     # seconds until a request without an outcome has had its effect, or never will
+
+
+class Session:
+    """One cluster and its runs."""
+
+    def __init__(self, lab, options, folder, seed, kinds, table):
+        self.lab, self.options, self.folder, self.seed, self.table = lab, options, folder, seed, table
+        self.kinds = kinds
+        self.violations = []
+        self.runs = []  # (kind name, begin)
+
+    def blame(self, kind, text):
+        self.violations.append(Violation(kind, text, time.monotonic()))
+
+    def go(self):
+        """True: nothing was found."""
+        os.makedirs(self.folder)
+        self.history = History(os.path.join(self.folder, "history.jsonl"))
+        program = "chasqui-storage-node"
+        profile = KINDS[self.kinds[0]].profile
+        self.cluster = FaultCluster(self.lab, self.options.build_dir, self.folder, profile, program)
+        probe = crew = None
+        try:
+            self.cluster.start()
+            self.crew = crew = Crew(self.cluster, self.history, self.seed)
+            crew.begin()
+            self.probe = probe = Probe(self.cluster, self.seed)
+            crew.go()
+            if probe.wait_all(time.monotonic(), WRITE_MAX):
+                raise RuntimeError(f"a new cluster does not take writes: {probe.words()}")
+            for number, name in enumerate(self.kinds):
+                if not self.one(number, KINDS[name]):
+                    break
+            self.finish()
+        except Exception as e:
+            self.blame("broken", f"the run itself: {e!r}")
+            if self.options.debug:
+                raise
+        finally:
+            if crew:
+                crew.end()
+            if probe:
+                probe.stop()
+            self.cluster.stop()
+            self.history.close()
+        self.judge()
+        return not self.violations
+
+    # -- one fault
+
+    def one(self, number, row):
+        began = time.monotonic()
+        self.runs.append((row.name, began))
+        acknowledged = self.acknowledged()
+        run = Run(self.cluster, self.history, row, number, f"{self.seed}/{number}")
+        time.sleep(run.between(0.3, 1))
+        self.history.now("fault", kind=row.name, what="inject", run=number)
+        body = row.body(run)
+        try:
+            for seconds in body:
+                time.sleep(seconds)
+        finally:
+            body.close()
+        healed = time.monotonic()
+        self.history.now("fault", kind=row.name, what="heal", run=number)
+        well = self.recover(row, healed)
+        if well:
+            self.history.now("fault", kind=row.name, what="calm", run=number)
+            well = self.compare()
+        stats = self.table.row(row.name)
+        stats.runs += 1
+        stats.acknowledged += self.acknowledged() - acknowledged
+        gaps = [self.probe.gap(shard, at) for shard, at in run.struck.items()]
+        stats.gaps += gaps
+        print(f"  {row.name}: {', '.join(run.told)}: {time.monotonic() - began:.0f} s, "
+              f"longest without a write {max(gaps, default=0):.2f} s{'' if well else '; not recovered'}", flush=True)
+        return well and not self.violations and not row.ends
+
+    def acknowledged(self):
+        return self.probe.acknowledged() + self.history.count("append", "deliver", "store", "copy", "move", "expunge")
+
+    def recover(self, row, healed):
+        """The cluster is as before: processes run and are ready, every shard takes writes."""
+        for name, process in {**self.cluster.nodes, **self.cluster.others}.items():
+            if not process.running():
+                if not row.falls:
+                    self.blame("broken", f"{process.name} ended with {process.child.returncode} during {row.name}")
+                if name in self.cluster.nodes:
+                    self.cluster.start_node(name)
+                else:
+                    process.start()
+        until = healed + READY_MAX
+        silent = self.probe.wait_all(healed, WRITE_MAX)
+        if silent:
+            self.blame("broken", f"shards {silent} take no writes {WRITE_MAX:.0f} s after {row.name}: {self.probe.words()}")
+            return False
+        if row.ends:  # the node may be one that refuses to start
+            return True
+        if not self.cluster.wait_ready(max(5, until - time.monotonic())):
+            waiting = [n for n in [*self.cluster.nodes, *self.cluster.others] if not self.cluster.ready(n)]
+            self.blame("broken", f"not ready {READY_MAX:.0f} s after {row.name}: {waiting}")
+            return False
+        return True
+
+    def compare(self):
+        """At rest, all replicas are equal."""
+        if not self.crew.rest():
+            self.blame("broken", f"clients do not come to rest: {[w.name for w in self.crew.workers if not w.at_rest.is_set()]}")
+            return False
+        self.probe.pause()
+        try:
+            different = None if KINDS[self.runs[-1][0]].ends else self.cluster.unequal_digests()
+        finally:
+            self.probe.go_on()
+        if different:
+            self.blame("digest", different)
+        self.crew.go()
+        return not different
+
+    # -- the end
+
+    def finish(self):
+        if not self.crew.rest():
+            self.blame("broken", "clients do not come to rest")
+        self.probe.stop()
+        time.sleep(SETTLE)
+        self.crew.final_reading()
+        for line in self.probe.verify():
+            kind = "lost" if "lost" in line else "duplicated" if "twice" in line or "nobody" in line else \
+                "uid" if "UID" in line else "broken"
+            self.blame(kind, f"probe: {line}")
+        if not any(KINDS[name].ends for name, _ in self.runs):
+            self.verify()
+        for error in self.crew.errors():
+            self.blame("broken", f"client {error}")
+        for name in [*self.cluster.nodes, *self.cluster.others]:
+            log = f"node-{name}" if name in NODES else name
+            for words in self.cluster.words(log)[:3]:
+                if not any(KINDS[n].falls for n, _ in self.runs):
+                    self.blame("broken", words)
+
+    def verify(self):
+        """chasquictl verify: every record and body of all replicas, and replicas against each other."""
+        try:
+            self.cluster.ctl("verify", timeout=120)
+        except RuntimeError as e:
+            if ": 1: " in str(e):
+                self.blame("digest", str(e))
+            elif ": 5: " not in str(e):
+                self.blame("broken", str(e))
+
+    def judge(self):
+        for v in checker.check(self.history.records):
+            self.violations.append(v)
+        for at, text in getattr(self, "probe", None).stale if hasattr(self, "probe") else []:
+            self.violations.append(Violation("stale", "probe: " + text, at))
+        for v in self.violations:
+            owner = max((r for r in self.runs if r[1] <= v.at), key=lambda r: r[1], default=(self.kinds[0], 0))
+            self.table.row(owner[0]).violations[v.kind] += 1
+            v.owner = owner[0]
+
+    def command(self):
+        return f"tests/fault/run --seed {self.seed} --kind {','.join(self.kinds)}"
+
+
+def sessions_of(kinds):
+    """Kinds in their order, cut into clusters: of one profile, at most RUNS_MAX, a kind that ends its cluster last."""
+    sessions, current = [], []
+    for name in kinds:
+        if current and (len(current) == RUNS_MAX or KINDS[name].profile != KINDS[current[0]].profile):
+            sessions.append(current)
+            current = []
+        current.append(name)
+        if KINDS[name].ends:
+            sessions.append(current)
+            current = []
+    return sessions + ([current] if current else [])
+
+
+def plan(options):
+    """Endless when there is time: (seed, kinds of one cluster)."""
+    chosen = options.kind.split(",") if options.kind else [k.name for k in KINDS.values() if k.default]
+    if options.minutes is None:
+        ordered = chosen if options.kind else spread(chosen)
+        for n, kinds in enumerate(sessions_of(ordered)):
+            yield options.seed + n, kinds
+        return
+    seed = options.seed
+    while True:
+        kinds = chosen * 1
+        random.Random(seed).shuffle(kinds)
+        for session in sessions_of(spread(kinds)):
+            yield seed, session
+            seed += 1
+
+
+def spread(kinds):
+    """Those that end their cluster are spread behind the others, so that few clusters are needed."""
+    lasting = [k for k in kinds if not KINDS[k].ends and KINDS[k].profile == "lan"]
+    ending = [k for k in kinds if KINDS[k].ends]
+    wan = [k for k in kinds if KINDS[k].profile != "lan"]
+    groups = max(len(ending), 1)
+    ordered = []
+    for n in range(groups):
+        ordered += lasting[n * len(lasting) // groups:(n + 1) * len(lasting) // groups] + ending[n:n + 1]
+    return ordered + wan
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tests/fault/run", description=__doc__.split("\n")[0])
+    parser.add_argument("build_dir", nargs="?", default=os.path.join(TOP, "build/release"))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kind", help="these kinds, in this order, separated by commas")
+    parser.add_argument("--minutes", type=float, help="seeded combinations for that long, instead of each kind once")
+    parser.add_argument("--keep", action="store_true", help="keep histories and logs also when nothing was found")
+    parser.add_argument("--list", action="store_true", help="the kinds")
+    parser.add_argument("--table", help="write the table to this file, too")
+    parser.add_argument("--work", default=os.path.join(TOP, "build/tests/fault"), help="folder for histories and logs")
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.list:
+        for row in KINDS.values():
+            print(f"{row.name:16} {'' if row.default else '(only when named) '}{row.about}")
+        return 0
+    unknown = set((options.kind or "").split(",")) - set(KINDS) - {""}
+    if unknown:
+        parser.error(f"no kind {', '.join(sorted(unknown))}; see --list")
+
+    def interrupted(number, frame):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupted)
+    work = os.path.join(options.work, f"run-{os.getppid()}-{int(time.time())}")
+    os.makedirs(work)
+    lab = Lab(work)
+    table = Table()
+    passed = failed = 0
+    began = time.monotonic()
+    try:
+        for seed, kinds in plan(options):
+            if options.minutes is not None and time.monotonic() - began > options.minutes * 60:
+                break
+            print(f"-- seed {seed}: {', '.join(kinds)}", flush=True)
+            session = Session(lab, options, os.path.join(work, f"seed-{seed}"), seed, kinds, table)
+            if session.go():
+                passed += len(session.runs)
+                if not options.keep:
+                    shutil.rmtree(session.folder, ignore_errors=True)
+            else:
+                bad = len({v.owner for v in session.violations})
+                failed += bad
+                passed += len(session.runs) - min(bad, len(session.runs))
+                for v in session.violations[:10]:
+                    print(f"FAILED  {v.owner}: {v}", flush=True)
+                print(f"        again: {session.command()}\n        kept:  {session.folder}", flush=True)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        failed += 1
+    finally:
+        shutil.rmtree(os.path.join(work, "certs"), ignore_errors=True)
+        if not os.listdir(work):
+            os.rmdir(work)
+    print(f"\n{(time.monotonic() - began) / 60:.1f} minutes\n\n{table.markdown()}")
+    if options.table:
+        with open(options.table, "w") as f:
+            f.write(table.markdown())
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 0 if failed == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

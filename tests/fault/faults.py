@@ -1,0 +1,401 @@
+"""The faults. A fault is a function that does it, yields how many seconds it lasts, and heals it behind the yield; its
+first line of documentation is what the table says. Whatever it leaves dead is started again by the run.
+
+Its table row says what a run may expect: `falls`: storage nodes may end by themselves; `ends`: the cluster is not used
+for another run; `profile`: wants a cluster of that profile; `default`: part of the default set."""
+
+import os
+import random
+import signal
+import time
+
+import damage
+from fault_cluster import NODES
+
+KINDS = {}
+
+
+class Kind:
+    def __init__(self, name, body, falls=False, ends=False, profile="lan", default=True, alone=False):
+        self.name, self.body, self.falls, self.ends, self.profile, self.default = name, body, falls, ends, profile, default
+        self.alone = alone  # is not made one of two faults
+        self.about = body.__doc__.strip().split("\n")[0]
+
+
+def kind(name, **row):
+    def add(body):
+        KINDS[name] = Kind(name, body, **row)
+        return body
+    return add
+
+
+class Run:
+    """What a fault may use."""
+
+    def __init__(self, cluster, history, kind_row, number, seed):
+        self.cluster, self.history, self.kind, self.number = cluster, history, kind_row, number
+        self.random = random.Random(f"{seed}/{kind_row.name}")
+        self.leaders = {s: n for s, n in cluster.leaders().items() if s}  # shard -> node, when it began
+        self.struck = {}  # shard -> time of the fault that struck its leader
+        self.told = []  # what was done, for the report
+        self.taken = set()  # nodes that a fault of this run has to do with
+
+    def between(self, least, most):
+        return self.random.uniform(least, most)
+
+    def say(self, text):
+        self.told.append(text)
+
+    def node(self, leading=False):
+        """A node that no other fault of this run has; with `leading`, the one that leads most shards."""
+        free = [n for n in NODES if n not in self.taken] or list(NODES)
+        name = self.random.choice(free)
+        if leading:
+            name = max(free, key=lambda n: (sum(1 for l in self.leaders.values() if l == n), n))
+        self.taken.add(name)
+        return name
+
+    def strike(self, *names):
+        """Now: the shards that these nodes lead are struck."""
+        now = time.monotonic()
+        self.say("+".join(names) if names else "all")
+        for shard, leader in self.leaders.items():
+            if not names or leader in names or leader is None:
+                self.struck.setdefault(shard, now)
+        self.history.add({"op": "fault", "at": now, "kind": self.kind.name, "what": "strike", "run": self.number,
+                          "nodes": list(names)})
+
+    def process(self, name):
+        return self.cluster.nodes[name]
+
+    def place(self, name):
+        return self.cluster.lab.place(name)
+
+    def disk(self, name):
+        return self.cluster.disks[name]
+
+    def address(self, name):
+        return self.place(name).address
+
+    def start(self, name, **how):
+        if not self.process(name).running():
+            self.cluster.start_node(name, **how)
+
+
+# ---- Processes ----
+
+@kind("kill-node")
+def kill_node(run):
+    """kill -9 of a storage node"""
+    name = run.node()
+    run.strike(name)
+    run.process(name).kill()
+    yield run.between(0, 4)
+    run.start(name)
+
+
+@kind("kill-leader")
+def kill_leader(run):
+    """kill -9 of the node that leads most shards, twice"""
+    for _ in range(2):
+        name = run.node(leading=True)
+        run.strike(name)
+        run.process(name).kill()
+        yield run.between(2, 3)
+        run.start(name)
+        yield run.between(1, 3)
+
+
+@kind("kill-all", alone=True)
+def kill_all(run):
+    """kill -9 of all storage nodes at once"""
+    run.strike()
+    for name in NODES:
+        run.process(name).signal(signal.SIGKILL)
+    for name in NODES:
+        run.process(name).kill()
+    yield run.between(0, 1)
+    for name in NODES:
+        run.start(name)
+
+
+@kind("kill-others")
+def kill_others(run):
+    """kill -9 of routers and front-ends"""
+    run.strike("nobody")
+    names = run.random.sample([n for n in run.cluster.others if n != "quota"], 2)
+    run.say("+".join(names))
+    for name in names:
+        run.cluster.others[name].kill()
+    yield run.between(0, 1)
+    for name in names:
+        run.cluster.others[name].start()
+
+
+@kind("pause-node")
+def pause_node(run):
+    """SIGSTOP of a storage node, 1 to 10 s"""
+    yield from pause(run, run.node(), run.between(1, 10))
+
+
+@kind("pause-leader")
+def pause_leader(run):
+    """SIGSTOP of the node that leads most shards, 2 to 8 s: the deposed leader comes back with its old view"""
+    yield from pause(run, run.node(leading=True), run.between(2, 8))
+
+
+@kind("pause-long", default=False)
+def pause_long(run):
+    """SIGSTOP of a storage node, 10 to 30 s"""
+    yield from pause(run, run.node(), run.between(10, 30))
+
+
+def pause(run, name, seconds):
+    run.strike(name)
+    run.process(name).signal(signal.SIGSTOP)
+    try:
+        yield seconds
+    finally:
+        run.process(name).signal(signal.SIGCONT)
+
+
+# ---- Links ----
+
+def rules(run, name, incoming=(), outgoing=(), seconds=None):
+    run.strike(name)
+    run.place(name).rules(incoming, outgoing)
+    try:
+        yield seconds or run.between(4, 8)
+    finally:
+        run.place(name).rules()
+
+
+def peers(run, name, way):
+    """Packets of the other storage nodes only: routers still reach this one."""
+    return [f"ip {way} {run.address(n)} drop" for n in NODES if n != name]
+
+
+@kind("cut-host")
+def cut_host(run):
+    """a node's host is silently gone from the network: every packet is dropped"""
+    yield from rules(run, run.node(leading=True), ["drop"], ["drop"])
+
+
+@kind("cut-peers")
+def cut_peers(run):
+    """the leader is alone among storage nodes, routers still reach it"""
+    name = run.node(leading=True)
+    yield from rules(run, name, peers(run, name, "saddr"), peers(run, name, "daddr"))
+
+
+@kind("cut-in")
+def cut_in(run):
+    """a node hears no other, the others hear it"""
+    name = run.node(leading=True)
+    yield from rules(run, name, incoming=peers(run, name, "saddr"))
+
+
+@kind("cut-out")
+def cut_out(run):
+    """a node hears the others, they do not hear it"""
+    name = run.node(leading=True)
+    yield from rules(run, name, outgoing=peers(run, name, "daddr"))
+
+
+@kind("cut-pair")
+def cut_pair(run):
+    """two nodes do not hear each other, the third hears both"""
+    name = run.node(leading=True)
+    other = run.random.choice([n for n in NODES if n != name])
+    run.say("from " + other)
+    yield from rules(run, name, [f"ip saddr {run.address(other)} drop"], [f"ip daddr {run.address(other)} drop"])
+
+
+@kind("cut-clients")
+def cut_clients(run):
+    """routers and front-ends do not reach a node, the other nodes do"""
+    name = run.node(leading=True)
+    yield from rules(run, name, ["ip saddr 10.9.0.1 drop"], ["ip daddr 10.9.0.1 drop"])
+
+
+@kind("cut-all", alone=True)
+def cut_all(run):
+    """no storage node hears another: every shard is without a majority"""
+    run.strike()
+    for name in NODES:
+        run.place(name).rules(peers(run, name, "saddr"), peers(run, name, "daddr"))
+    try:
+        yield run.between(4, 8)
+    finally:
+        for name in NODES:
+            run.place(name).rules()
+
+
+@kind("cut-flaky")
+def cut_flaky(run):
+    """5 to 30 % of a node's packets are lost, both ways"""
+    percent = run.random.randint(5, 30)
+    run.say(f"{percent} %")
+    drop = [f"numgen random mod 100 < {percent} drop"]
+    yield from rules(run, run.node(leading=True), drop, drop)
+
+
+# ---- Power and disks ----
+
+def cut_power(run, names):
+    """The disks stop first: what the processes say after that is said without a disk."""
+    run.strike(*names)
+    for name in names:
+        run.disk(name).lose_power()
+    for name in names:
+        run.process(name).kill()
+    for name in names:
+        run.disk(name).remount()
+
+
+@kind("power-one", falls=True)
+def power_one(run):
+    """power cut of one node: what was not synced is lost"""
+    name = run.node()
+    cut_power(run, [name])
+    yield run.between(0, 3)
+    run.start(name)
+
+
+@kind("power-majority", falls=True, alone=True)
+def power_majority(run):
+    """power cut of two nodes at once"""
+    names = run.random.sample(NODES, 2)
+    cut_power(run, names)
+    yield run.between(0, 2)
+    for name in names:
+        run.start(name)
+
+
+@kind("power-all", falls=True, alone=True)
+def power_all(run):
+    """power cut of all nodes at once"""
+    cut_power(run, list(NODES))
+    yield run.between(0, 1)
+    for name in NODES:
+        run.start(name)
+
+
+@kind("disk-full", falls=True)
+def disk_full(run):
+    """a node's disk is full (64 KiB to 8 MiB are left), then has room again"""
+    name = run.node(leading=True)
+    leave = run.random.choice((64 << 10, 1 << 20, 8 << 20))
+    run.say(f"{leave >> 10} KiB left")
+    run.strike(name)
+    run.disk(name).fill(leave)
+    try:
+        yield run.between(5, 8)
+    finally:
+        run.disk(name).empty()
+    run.start(name)
+
+
+def rot(run, file_kind, running):
+    """Damages a file of a node that has been stopped, or runs on; it is read, or not, and started again."""
+    name = run.node()
+    if not running:
+        run.strike(name)
+        run.process(name).kill()
+    folder = os.path.join(run.disk(name).mount_point, "node")
+    run.say(damage.damage(run.random, folder, file_kind) or f"{name}: no such file yet")
+    if running:
+        run.strike(name)
+    yield run.between(1, 2)
+    run.process(name).kill()
+    run.start(name)
+    yield 3.0
+
+
+def rot_kind(file_kind, running=False, **row):
+    def body(run):
+        yield from rot(run, file_kind, running)
+    body.__doc__ = f"a flipped bit or a zeroed block in {damage.ABOUT[file_kind]} of one node"
+    kind("rot-" + file_kind, falls=True, ends=True, alone=True, **row)(body)
+
+
+for _name in damage.ABOUT:
+    rot_kind(_name)
+
+
+# ---- Resources and clocks ----
+
+@kind("clock-jump")
+def clock_jump(run):
+    """a node's wall clock is an hour or a day off, or at the end of 2037; the monotonic clock goes on"""
+    name = run.node(leading=True)
+    shift = run.random.choice((3600, -3600, 86400, -86400, 2145916800 - int(time.time())))
+    run.say(f"{shift} s")
+    library = os.path.join(run.cluster.tests, "wall_shift.so")
+    run.strike(name)
+    run.process(name).kill()
+    run.start(name, environment={"LD_PRELOAD": library, "CHASQUI_TEST_WALL_SHIFT_S": str(shift)})
+    yield run.between(4, 6)
+    run.process(name).kill()
+    run.start(name)
+
+
+@kind("descriptors", falls=True)
+def descriptors(run):
+    """a node gets no descriptor more than it has"""
+    name = run.node(leading=True)
+    process = run.process(name)
+    have = len(os.listdir(f"/proc/{process.child.pid}/fd"))
+    run.strike(name)
+    run.cluster.limit(name, f"--nofile={have}:")
+    try:
+        yield run.between(4, 8)
+    finally:
+        if process.running():
+            run.cluster.limit(name, "--nofile=16384:")
+    run.start(name)
+
+
+@kind("memory", falls=True)
+def memory(run):
+    """a node gets no memory more than it has: it ends, and is started again"""
+    name = run.node(leading=True)
+    process = run.process(name)
+    with open(f"/proc/{process.child.pid}/statm") as f:
+        have = int(f.read().split()[0]) * 4096
+    run.strike(name)
+    run.cluster.limit(name, f"--as={have}:")
+    try:
+        yield run.between(4, 8)
+    finally:
+        if process.running():
+            run.cluster.limit(name, "--as=unlimited:")
+    run.start(name)
+
+
+# ---- Two at once ----
+
+@kind("two", falls=True, alone=True)
+def two(run):
+    """two faults at once, of two nodes where they can be"""
+    names = run.random.sample([k.name for k in KINDS.values() if not k.alone and k.default and k.profile == "lan"], 2)
+    run.say("+".join(names))
+    yield from together(run.random, [KINDS[n].body(run) for n in names])
+
+
+def together(rng, bodies):
+    """Several faults, each on its own time. Healing what the others leave is each one's own."""
+    due = [(time.monotonic() + i * rng.uniform(0, 1.5), body) for i, body in enumerate(bodies)]
+    try:
+        while due:
+            due.sort(key=lambda d: d[0])
+            at, body = due.pop(0)
+            if at > time.monotonic():
+                yield at - time.monotonic()
+            try:
+                due.append((time.monotonic() + next(body), body))
+            except StopIteration:
+                pass
+    finally:
+        for _, body in due:
+            body.close()

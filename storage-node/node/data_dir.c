@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cq_failpoint.h"
 #include "base/cq_hash.h"
 #include "base/cq_hex.h"
 #include "base/cq_rand.h"
@@ -71,9 +72,13 @@ static enum cq_rc replace_file(const struct data_dir *dir, const char *name, str
     close(fd);
     if (rc != CQ_OK)
         return rc;
+    cq_failpoint(FAIL_FILE_WRITTEN);
     if (rename(fresh, path) != 0)
         return fail_errno(err, path);
-    return sync_folder(dir, err);
+    cq_failpoint(FAIL_FILE_RENAMED);
+    rc = sync_folder(dir, err);
+    cq_failpoint(FAIL_FILE_SYNCED);
+    return rc;
 }
 
 /* CQ_E_NOT_FOUND when there is no such file; the checked lines go to text, without the last one. */
@@ -295,8 +300,10 @@ static enum cq_rc open_steps(struct data_dir *dir, const struct store_rocksdb_co
         rc = open_store(dir, config, err);
     if (rc == CQ_OK)
         rc = note_loss(dir, err);
+    cq_failpoint(FAIL_STORE_OPENED);
     if (rc == CQ_OK)
         rc = write_boot(dir, err);
+    cq_failpoint(FAIL_START_COUNTED);
     return rc;
 }
 

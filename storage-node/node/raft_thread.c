@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/cq_assert.h"
+#include "base/cq_failpoint.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_rand.h"
@@ -57,6 +58,7 @@ static void on_persisted(struct io_loop *loop, void *arg)
     (void)loop;
     struct raft_message *m = arg;
     struct raft_thread *t = m->thread;
+    cq_failpoint(FAIL_PERSISTED);
     if (t->host) {
         before_input(t);
         raft_host_persisted(t->host, m->job);
@@ -116,6 +118,7 @@ static void out_commit(void *ctx, const struct raft_commit *commit)
 {
     struct raft_thread *t = ctx;
     struct group *group = groups_find(t->config.groups, commit->group);
+    cq_failpoint(FAIL_COMMITTED);
     apply_commit(group->apply, &(struct apply_entry){.position = {commit->index, commit->term},
                                                      .owner = commit->owner,
                                                      .entry = commit->entry,
@@ -193,6 +196,7 @@ static void out_trimmed(void *ctx, uint32_t id, uint64_t first_index)
 {
     struct raft_thread *t = ctx;
     struct group *group = groups_find(t->config.groups, id);
+    cq_failpoint(FAIL_TRIMMED);
     if (!group)
         return;
     atomic_store(&group->first_index, first_index);
@@ -330,6 +334,7 @@ void raft_request_fini(struct raft_request *request)
 void raft_thread_outcome(uint64_t cookie, const struct machine_outcome *outcome)
 {
     struct raft_request *request = request_of(cookie);
+    cq_failpoint(FAIL_ANSWER);
     cq_metric_add(&raft_metrics, M_PROPOSALS, 1, P_APPLIED);
     cq_metric_observe(&raft_metrics, M_COMMIT_SECONDS, cq_time_mono_us() - request->started_us);
     request->done(request, outcome->rc, false, outcome);

@@ -2,6 +2,8 @@
 
 #include <stddef.h>
 
+#include "base/cq_failpoint.h"
+
 struct store_batch *store_batch_new(struct store *store)
 {
     return store->ops->batch_new(store);
@@ -48,7 +50,10 @@ void store_batch_clear(struct store_batch *batch)
 
 enum cq_rc store_write(struct store *store, struct store_batch *batch, bool sync, struct cq_err *err)
 {
-    return store->ops->write(store, batch, sync, err);
+    cq_failpoint(sync ? FAIL_SYNC_BEFORE : FAIL_WRITE_BEFORE);
+    enum cq_rc rc = store->ops->write(store, batch, sync, err);
+    cq_failpoint(sync ? FAIL_SYNC_AFTER : FAIL_WRITE_AFTER);
+    return rc;
 }
 
 enum cq_rc store_get(struct store *store, struct store_snapshot *snapshot, enum store_family family,

@@ -71,7 +71,7 @@ class FaultCluster:
         self.nodes[name] = self.process("node-" + name, place, self.program, {
             "data_dir": os.path.join(self.disks[name].mount_point, "node"), "rpc": {"listen": f"{place.address}:7100"},
             "seeds": self.seeds(), "labels": {"dc": name}, "tls": self.link_tls("storage"),
-            "raft": {"trim_entries": 64, **self.raft_settings()}, "store": {"block_cache": "32MiB"},
+            "raft": {"trim_entries": 64, **self.raft_settings()}, "store": {"block_cache": "32MiB", "write_buffer": "1MiB"},
             "scrub": {"rate": "0"}, "reseed": {"retry": "500ms"}, "log": {"format": "json"},
             "events": {"file": {"path": self.path("logs", f"events-{name}.ndjson")}},
             "admin": {"listen": f"{place.address}:9100"}})
@@ -131,8 +131,11 @@ class FaultCluster:
                     raise
                 time.sleep(0.2)
 
-    def start_node(self, name, environment=None, **how):
-        self.nodes[name].start(environment={**self.node_environment, **(environment or {})}, **how)
+    def start_node(self, name, environment=None, program=None):
+        """With another program than the cluster's, when a fault wants it."""
+        node = self.nodes[name]
+        command = [os.path.join(self.bin, program), *node.command[1:]] if program else None
+        node.start(environment={**self.node_environment, **(environment or {})}, command=command)
 
     def limit(self, name, limit):
         """A running storage node's resource limit, as prlimit(1) writes it."""

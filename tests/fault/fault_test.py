@@ -16,6 +16,7 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
 
 import checker
+import hooks
 from checker import Violation
 from clients import Crew
 from fault_cluster import NODES, FaultCluster
@@ -24,6 +25,19 @@ from history import History
 from lab import Lab
 from probe import Probe
 from report import Table
+
+# Planted bugs (lib/base/cq_planted.h) that the runner must find: the faults in which they show, and what they are found
+# by at least (any class counts as found).
+PLANTED = {
+    "ack-before-sync": "power-all,power-all,power-all",
+    "deposed-read": "pause-leader,pause-leader,cut-peers,pause-leader",
+    "resurrect": "kill-all,kill-leader,kill-all",
+    "reuse-uid": "kill-all,kill-leader,kill-all",
+    "lose-flag": "kill-node",
+    "drop-notice": "kill-others,kill-node,kill-others",
+    "apply-twice": "kill-all,kill-leader",
+    "early-hand-out": "power-one,power-all,power-one",
+}
 
 RUNS_MAX = 8      # of one cluster
 READY_MAX = 45.0  # seconds from the end of a fault until all nodes are ready ...
@@ -34,7 +48,8 @@ SETTLE = 11.0     # seconds until a request without an outcome has had its effec
 class Session:
     """One cluster and its runs."""
 
-    def __init__(self, lab, options, folder, seed, kinds, table):
+    def __init__(self, lab, options, folder, seed, kinds, table, plant=None):
+        self.plant = plant
         self.lab, self.options, self.folder, self.seed, self.table = lab, options, folder, seed, table
         self.kinds = kinds
         self.violations = []
@@ -47,9 +62,11 @@ class Session:
         """True: nothing was found."""
         os.makedirs(self.folder)
         self.history = History(os.path.join(self.folder, "history.jsonl"))
-        program = "chasqui-storage-node"
         profile = KINDS[self.kinds[0]].profile
-        self.cluster = FaultCluster(self.lab, self.options.build_dir, self.folder, profile, program)
+        self.cluster = FaultCluster(self.lab, self.options.build_dir, self.folder, profile,
+                                    hooks.PROGRAM if self.plant else "chasqui-storage-node")
+        if self.plant:
+            self.cluster.node_environment["CHASQUI_TEST_PLANT"] = self.plant
         probe = crew = None
         try:
             self.cluster.start()
@@ -191,7 +208,8 @@ class Session:
             v.owner = owner[0]
 
     def command(self):
-        return f"tests/fault/run --seed {self.seed} --kind {','.join(self.kinds)}"
+        planted = f" --planted {self.plant}" if self.plant else ""
+        return f"tests/fault/run --seed {self.seed}{planted} --kind {','.join(self.kinds)}"
 
 
 def sessions_of(kinds):
@@ -237,6 +255,29 @@ def spread(kinds):
     return ordered + wan
 
 
+def find_planted(lab, options, work):
+    """Each bug has to be found in some cluster; the list says in how many. The exit status."""
+    names = list(PLANTED) if options.planted == "all" else options.planted.split(",")
+    rows, missed = [], 0
+    for name in names:
+        found, classes, began = 0, {}, time.monotonic()
+        for n in range(options.clusters):
+            kinds = (options.kind or PLANTED.get(name, "kill-node,kill-all")).split(",")
+            session = Session(lab, options, os.path.join(work, f"{name}-{n}"), options.seed + n, kinds, Table(), name)
+            found += not session.go()
+            for v in session.violations:
+                classes[v.kind] = classes.get(v.kind, 0) + 1
+            if not options.keep:
+                shutil.rmtree(session.folder, ignore_errors=True)
+        said = ", ".join(f"{n} {kind}" for kind, n in sorted(classes.items()))
+        rows.append(f"| `{name}` | {found} of {options.clusters} | {said} | {time.monotonic() - began:.0f} |")
+        print(f"{'found ' if found else 'MISSED'}  {name}: in {found} of {options.clusters} clusters: {said}", flush=True)
+        missed += not found
+    print("\n| planted bug | found in clusters | violations | seconds |\n| --- | --- | --- | --: |\n" + "\n".join(rows))
+    print(f"{len(names) - missed} passed, {missed} failed", flush=True)
+    return 1 if missed else 0
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tests/fault/run", description=__doc__.split("\n")[0])
     parser.add_argument("build_dir", nargs="?", default=os.path.join(TOP, "build/release"))
@@ -247,6 +288,8 @@ def main():
     parser.add_argument("--list", action="store_true", help="the kinds")
     parser.add_argument("--table", help="write the table to this file, too")
     parser.add_argument("--work", default=os.path.join(TOP, "build/tests/fault"), help="folder for histories and logs")
+    parser.add_argument("--planted", help="bugs on purpose that must be found: names separated by commas, or \"all\"")
+    parser.add_argument("--clusters", type=int, default=1, help="with --planted: clusters for each")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.list:
@@ -265,6 +308,8 @@ def main():
     os.makedirs(work)
     lab = Lab(work)
     table = Table()
+    if options.planted:
+        return find_planted(lab, options, work)
     passed = failed = 0
     began = time.monotonic()
     try:

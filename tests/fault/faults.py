@@ -10,6 +10,7 @@ import signal
 import time
 
 import damage
+import hooks
 from fault_cluster import NODES
 
 KINDS = {}
@@ -159,6 +160,33 @@ def pause(run, name, seconds):
         run.process(name).signal(signal.SIGCONT)
 
 
+@kind("failpoint")
+def failpoint(run):
+    """kill -9 at named places before and after a step that makes something durable, three of them"""
+    name = run.node(leading=True)
+    process = run.process(name)
+    points = hooks.Hooks(run.cluster.path("failpoints-" + name))
+    run.strike(name)
+    process.kill()
+    for _ in range(3):
+        point = run.random.choice(hooks.FAILPOINTS)
+        count = 1 if point in hooks.AT_START else run.random.randint(1, 60)
+        if point in hooks.AT_START:
+            points.arm(point, count)
+        run.start(name, environment=points.environment(), program=hooks.PROGRAM)
+        if point not in hooks.AT_START:
+            yield run.between(1.0, 2.0)
+            points.arm(point, count)
+        for _ in range(80):
+            if not process.running():
+                break
+            yield 0.05
+        run.say(f"{point} {count}{' was not reached' if process.running() else ''}")
+        points.arm(point, 0)
+        process.kill()
+    run.start(name)
+
+
 # ---- Links ----
 
 def rules(run, name, incoming=(), outgoing=(), seconds=None):
@@ -296,25 +324,25 @@ def disk_full(run):
     run.start(name)
 
 
-def rot(run, file_kind, running):
-    """Damages a file of a node that has been stopped, or runs on; it is read, or not, and started again."""
+def rot(run, file_kind):
+    """Damages a file of a node, under the running process or between its end and its start."""
     name = run.node()
+    running = run.random.random() < 0.3
+    run.strike(name)
     if not running:
-        run.strike(name)
         run.process(name).kill()
     folder = os.path.join(run.disk(name).mount_point, "node")
-    run.say(damage.damage(run.random, folder, file_kind) or f"{name}: no such file yet")
-    if running:
-        run.strike(name)
+    run.say(damage.damage(run.random, folder, file_kind) or "no such file")
     yield run.between(1, 2)
     run.process(name).kill()
     run.start(name)
-    yield 3.0
+    yield 4.0
+    run.say("it runs" if run.process(name).running() else "it refuses to start")
 
 
-def rot_kind(file_kind, running=False, **row):
+def rot_kind(file_kind, **row):
     def body(run):
-        yield from rot(run, file_kind, running)
+        yield from rot(run, file_kind)
     body.__doc__ = f"a flipped bit or a zeroed block in {damage.ABOUT[file_kind]} of one node"
     kind("rot-" + file_kind, falls=True, ends=True, alone=True, **row)(body)
 

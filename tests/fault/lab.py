@@ -119,11 +119,11 @@ class Process:
         self.child = None
         self.starts = 0
 
-    def start(self, environment=None, wrap=(), command=None):
+    def start(self, environment=None, command=None):
         self.starts += 1
         with open(self.log, "a") as log:
             inside = self.place.enter() if self.place else []
-            self.child = subprocess.Popen([*inside, *wrap, *(command or self.command)], stdin=subprocess.DEVNULL,
+            self.child = subprocess.Popen([*inside, *(command or self.command)], stdin=subprocess.DEVNULL,
                                           stdout=log, stderr=log, env={**os.environ, **(environment or {})})
 
     def signal(self, number):

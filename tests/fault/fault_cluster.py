@@ -15,6 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
 
+from disk_fault import DiskFault
 from imap import Imap
 from lab import HOST, Disk, Process, tool
 
@@ -30,6 +31,7 @@ class FaultCluster:
         self.tests = os.path.join(os.path.abspath(build_dir), "tests")
         self.program = program
         self.node_environment = {}  # of every start of a storage node
+        self.trouble = {n: DiskFault(build_dir, os.path.join(folder, f"trouble-{n}")) for n in NODES}
         for name in ("conf", "logs", "spool", "data"):
             os.makedirs(os.path.join(folder, name))
         self.certs = self.make_certs()
@@ -135,7 +137,10 @@ class FaultCluster:
         """With another program than the cluster's, when a fault wants it."""
         node = self.nodes[name]
         command = [os.path.join(self.bin, program), *node.command[1:]] if program else None
-        node.start(environment={**self.node_environment, **(environment or {})}, command=command)
+        mine = {**self.node_environment, **self.trouble[name].environment()}
+        for key, value in (environment or {}).items():
+            mine[key] = f"{mine[key]} {value}" if key == "LD_PRELOAD" else value
+        node.start(environment=mine, command=command)
 
     def limit(self, name, limit):
         """A running storage node's resource limit, as prlimit(1) writes it."""

@@ -170,14 +170,15 @@ def failpoint(run):
     process.kill()
     for _ in range(3):
         point = run.random.choice(hooks.FAILPOINTS)
-        count = 1 if point in hooks.AT_START else run.random.randint(1, 60)
+        rare = point in hooks.AT_START or point in ("answer", "trimmed")  # of a leader, or of every 64th entry
+        count = 1 if rare else run.random.randint(1, 60)
         if point in hooks.AT_START:
             points.arm(point, count)
         run.start(name, environment=points.environment(), program=hooks.PROGRAM)
         if point not in hooks.AT_START:
             yield run.between(1.0, 2.0)
             points.arm(point, count)
-        for _ in range(80):
+        for _ in range(160):
             if not process.running():
                 break
             yield 0.05
@@ -307,6 +308,59 @@ def power_all(run):
     yield run.between(0, 1)
     for name in NODES:
         run.start(name)
+
+
+def trouble(run, name, rules, seconds):
+    """Rules of support/disk_fault.c for one node's disk, for a while."""
+    shim = run.cluster.trouble[name]
+    before = len(shim.hits())
+    run.say(rules)
+    run.strike(name)
+    shim.set(rules)
+    try:
+        yield seconds
+    finally:
+        shim.clear()
+    run.say(f"{len(shim.hits()) - before} calls")
+    run.start(name)
+
+
+@kind("disk-slow")
+def disk_slow(run):
+    """each fsync of a node takes 100 ms to 2 s longer"""
+    yield from trouble(run, run.node(leading=True), f"delay sync * ms={run.random.choice((100, 300, 1000, 2000))}", 8)
+
+
+@kind("disk-stall")
+def disk_stall(run):
+    """a node's disk answers neither write nor fsync for 6 to 15 s"""
+    yield from trouble(run, run.node(leading=True), "stall write,sync store/", run.between(6, 15))
+
+
+@kind("disk-fence", falls=True, default=False)
+def disk_fence(run):
+    """a node's disk answers nothing for 25 s: it ends itself"""
+    yield from trouble(run, run.node(leading=True), "stall write,sync store/", 25)
+
+
+@kind("disk-eio-sync", falls=True)
+def disk_eio_sync(run):
+    """one fsync of the write-ahead log fails, later ones would work"""
+    yield from trouble(run, run.node(leading=True), f"eio sync .log after={run.random.randint(0, 50)} times=1", 4)
+
+
+@kind("disk-eio-write", falls=True)
+def disk_eio_write(run):
+    """one write to the store fails, or writes half; later ones would work"""
+    what = run.random.choice(("eio", "enospc", "short"))
+    yield from trouble(run, run.node(leading=True), f"{what} write store/ after={run.random.randint(0, 200)} times=1", 4)
+
+
+@kind("disk-eio-read", falls=True, ends=True)
+def disk_eio_read(run):
+    """reads of tables and blobs fail for a while"""
+    name = run.node(leading=True)
+    yield from trouble(run, name, f"eio read {run.random.choice(('.sst', '.blob'))} times={run.random.randint(1, 20)}", 4)
 
 
 @kind("disk-full", falls=True)

@@ -462,6 +462,7 @@ void frontend_metrics_register(void)
     cq_metrics_register(&event_metrics);
     cq_metrics_register(&directory_metrics);
     cq_metrics_register(&dir_cache_metrics);
+    cq_metrics_register(&dir_keeper_metrics);
     cq_metrics_register(&auth_metrics);
     cq_metrics_register(&quota_client_metrics);
     cq_metrics_register(&admin_reconcile_metrics);

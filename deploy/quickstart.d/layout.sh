@@ -164,7 +164,7 @@ ticket_keys: $dir/certs/tickets.key
 spool: $dir/spool
 $(settings_of_events "$1")
 workers: 1
-$(settings_of_directory)
+$(settings_of_directory "$1")
 admin_rpc: {listen: "$(admin_rpc_of "$1")"}
 admin: {listen: "$(admin_of "$1")"}
 listeners:

@@ -16,6 +16,7 @@ make_services() {
     fi
     mkdir -p "$services_dir/redis" "$services_dir/kafka"
     chmod 700 "$services_dir/redis" "$services_dir/kafka"
+    [ -s "$dir/conf/directory-key" ] || (umask 077; openssl rand -hex 32 >"$dir/conf/directory-key")
     [ -s "$dir/conf/redis-password" ] || (umask 077; openssl rand -hex 24 >"$dir/conf/redis-password")
 }
 
@@ -85,7 +86,10 @@ prepare_services() {
 
 settings_of_directory() {
     if [ "$services" = yes ]; then
-        echo "directory: {backend: postgresql, postgresql: {dsn: \"host=$services_dir/postgres/run dbname=mail user=chasqui\"}}"
+        echo "directory:"
+        echo "  backend: postgresql"
+        echo "  postgresql: {dsn: \"host=$services_dir/postgres/run dbname=mail user=chasqui\"}"
+        echo "  known: {file: $dir/data/$1-known, key_file: $dir/conf/directory-key}"
     else
         echo "directory: {sqlite: {path: $dir/data/directory.sqlite}}"
     fi

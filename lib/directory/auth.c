@@ -9,11 +9,13 @@
 
 #define APP_TRIES 8
 #define CANDIDATES_MAX 2
+#define AFTER_MAX 256 /* jobs that wait; one more is left out */
 
 struct auth {
     struct directory *directory;
     struct auth_hasher hasher;
     struct auth_cache cache;
+    struct io_pool *after; /* NULL: in the caller's thread */
 };
 
 /* ---- Settings and metrics ---- */
@@ -78,6 +80,8 @@ enum cq_rc auth_new(const struct auth_config *config, struct directory *director
     auth->directory = directory;
     enum cq_rc rc = auth_hasher_init(&auth->hasher, config, err);
     auth_cache_init(&auth->cache, (size_t)config->cache_max, config->cache_ttl_us);
+    if (config->threads > 0)
+        auth->after = io_pool_new("auth-after", 1, AFTER_MAX);
     if (rc != CQ_OK)
         auth_free(&auth);
     *auth_r = auth;
@@ -88,13 +92,15 @@ void auth_free(struct auth **auth)
 {
     if (!*auth)
         return;
+    io_pool_free(&(*auth)->after);
     auth_hasher_fini(&(*auth)->hasher);
     auth_cache_fini(&(*auth)->cache);
     free(*auth);
     *auth = NULL;
 }
 
-/* ---- What follows a success, later and on a pool thread: the client does not wait for it ---- */
+/* ---- What follows a success, later and on a thread of its own: neither the client nor anybody's hash waits for a
+ * database that is slow ---- */
 
 struct after {
     struct auth *auth;
@@ -122,9 +128,9 @@ static void run_after(void *arg)
 static void start_after(struct auth *auth, struct after *after)
 {
     after->auth = auth;
-    if (!auth->hasher.threads) {
+    if (!auth->after) {
         run_after(after);
-    } else if (io_pool_submit(auth->hasher.threads, run_after, after) != CQ_OK) { /* busy: at the next log-in */
+    } else if (io_pool_submit(auth->after, run_after, after) != CQ_OK) { /* busy: at the next log-in */
         auth_secret_fini(&after->secret);
         free(after);
     }
@@ -133,7 +139,7 @@ static void start_after(struct auth *auth, struct after *after)
 static void note_use(struct auth *auth, const struct dir_credential *credential)
 {
     uint64_t now_us = cq_time_wall_us();
-    if (now_us < credential->last_used_us + DIR_LAST_USED_STEP_US)
+    if (now_us < credential->last_used_us + DIR_LAST_USED_STEP_US || !directory_healthy(auth->directory))
         return;
     struct after *after = cq_new(struct after);
     *after = (struct after){.credential_id = credential->id, .now_us = now_us};

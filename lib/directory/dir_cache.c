@@ -1,60 +1,13 @@
-#include "directory/dir_cache.h"
+#include "directory/dir_cache_private.h"
 
-#include "base/cq_assert.h"
-#include "base/cq_endian.h"
-#include "base/cq_list.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "io/io_fiber.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <uthash.h>
 
-#define ENTRY_POOL 256
-#define KEY_TEXT_MAX DIR_DOMAIN_MAX
 #define ABSENT_PART 8 /* rows that are not there: an eighth as many as rows */
-
-enum kind { K_DOMAIN, K_ADDRESS, K_FIRST, K_ACCOUNT, K_CREDENTIALS };
-
-struct key {
-    uint8_t bytes[1 + 8 + KEY_TEXT_MAX];
-    unsigned len; /* 0: too long to be remembered */
-    enum kind kind;
-};
-
-struct credentials {
-    struct dir_credential *rows;
-    size_t count;
-};
-
-struct entry {
-    UT_hash_handle hh;
-    struct cq_list node; /* in by_use */
-    struct key key;
-    struct cq_pool *pool;
-    const void *value; /* NULL: there is no such row */
-    uint64_t read_us;
-    uint64_t names, flush; /* what they were in the cache; another value: asked again, unless nobody answers */
-};
-
-struct dir_cache {
-    struct dir_backend base;
-    struct dir_backend *inner;
-    struct dir_cache_config config;
-    pthread_mutex_t lock;
-    struct entry *table;
-    struct cq_list by_use[2]; /* rows that are not there, rows; the newest last */
-    size_t count[2];
-    uint64_t names;      /* rises with changes of domains, addresses, accounts */
-    uint64_t flush;      /* rises when all may have changed */
-    uint64_t generation; /* rises with every change that was heard of */
-    uint64_t seen;       /* of the feed, without a gap */
-    uint64_t feed_us;    /* when it was last read */
-    uint64_t down_us;    /* when the database last gave no answer; 0: the last call was answered */
-    char trouble[DIRECTORY_TROUBLE_SIZE];
-};
 
 enum { M_LOOKUPS };
 enum { SERVED_FRESH, SERVED_DATABASE, SERVED_STALE, SERVED_NOTHING };
@@ -69,108 +22,17 @@ static const struct cq_metric metric_rows[] = {
 
 struct cq_metrics dir_cache_metrics = CQ_METRICS_OF(metric_rows);
 
-static struct dir_cache *cache_of(struct dir_backend *base)
-{
-    return cq_containerof(base, struct dir_cache, base);
-}
-
 static void count(unsigned served)
 {
     cq_metric_add(&dir_cache_metrics, M_LOOKUPS, 1, served);
 }
 
-/* ---- Keys and values ---- */
-
-static struct key make_key(enum kind kind, uint64_t number, struct cq_slice text)
+static bool is_name(enum dir_row_kind kind)
 {
-    struct key key = {.kind = kind};
-    if (text.len > KEY_TEXT_MAX)
-        return key;
-    key.bytes[0] = (uint8_t)kind;
-    cq_put_be64(key.bytes + 1, number);
-    if (text.len)
-        memcpy(key.bytes + 9, text.data, text.len);
-    key.len = 9 + (unsigned)text.len;
-    return key;
+    return kind == DIR_ROW_DOMAIN || kind == DIR_ROW_ADDRESS || kind == DIR_ROW_FIRST;
 }
 
-static void *copy_domain(struct cq_pool *pool, const void *from)
-{
-    struct dir_domain *to = cq_pool_dup(pool, from, sizeof *to);
-    to->name = cq_pool_slice(pool, to->name);
-    to->alias_of_name = cq_pool_slice(pool, to->alias_of_name);
-    return to;
-}
-
-static void *copy_address(struct cq_pool *pool, const void *from)
-{
-    struct dir_address_row *to = cq_pool_dup(pool, from, sizeof *to);
-    to->address = cq_pool_slice(pool, to->address);
-    to->targets = cq_pool_dup(pool, to->targets, to->target_count * sizeof *to->targets);
-    return to;
-}
-
-static void *copy_first(struct cq_pool *pool, const void *from)
-{
-    return cq_pool_dup(pool, from, sizeof(uint64_t));
-}
-
-static void *copy_account(struct cq_pool *pool, const void *from)
-{
-    struct dir_account *to = cq_pool_dup(pool, from, sizeof *to);
-    to->address = cq_pool_slice(pool, to->address);
-    to->home_dc = cq_pool_slice(pool, to->home_dc);
-    return to;
-}
-
-static void *copy_credentials(struct cq_pool *pool, const void *from)
-{
-    struct credentials *to = cq_pool_dup(pool, from, sizeof *to);
-    to->rows = cq_pool_dup(pool, to->count ? (const void *)to->rows : "", to->count * sizeof *to->rows);
-    for (size_t i = 0; i < to->count; i++) {
-        to->rows[i].prefix = cq_pool_slice(pool, to->rows[i].prefix);
-        to->rows[i].hash = cq_pool_slice(pool, to->rows[i].hash);
-        to->rows[i].label = cq_pool_slice(pool, to->rows[i].label);
-    }
-    return to;
-}
-
-static const struct {
-    void *(*copy)(struct cq_pool *pool, const void *from);
-    size_t size;
-} values[] = {
-    [K_DOMAIN] = {copy_domain, sizeof(struct dir_domain)},
-    [K_ADDRESS] = {copy_address, sizeof(struct dir_address_row)},
-    [K_FIRST] = {copy_first, sizeof(uint64_t)},
-    [K_ACCOUNT] = {copy_account, sizeof(struct dir_account)},
-    [K_CREDENTIALS] = {copy_credentials, sizeof(struct credentials)},
-};
-
-/* ---- Entries, under the lock ---- */
-
-static void drop(struct dir_cache *cache, struct entry *entry)
-{
-    HASH_DEL(cache->table, entry);
-    cq_list_remove(&entry->node);
-    cache->count[entry->value != NULL]--;
-    cq_pool_free(&entry->pool);
-    free(entry);
-}
-
-static struct entry *find(struct dir_cache *cache, const struct key *key)
-{
-    struct entry *entry = NULL;
-    if (key->len)
-        HASH_FIND(hh, cache->table, key->bytes, key->len, entry);
-    return entry;
-}
-
-static bool is_name(enum kind kind)
-{
-    return kind == K_DOMAIN || kind == K_ADDRESS || kind == K_FIRST;
-}
-
-static bool is_fresh(const struct dir_cache *cache, const struct entry *entry, uint64_t now_us)
+static bool is_fresh(const struct dir_cache *cache, const struct cache_entry *entry, uint64_t now_us)
 {
     return entry->flush == cache->flush && (!is_name(entry->key.kind) || entry->names == cache->names) &&
            now_us - entry->read_us < cache->config.fresh_us && cache->feed_us &&
@@ -178,18 +40,18 @@ static bool is_fresh(const struct dir_cache *cache, const struct entry *entry, u
 }
 
 /* Of a tag "not there" is believed: the address without it is asked for next, and that must be known. */
-static bool is_believable(const struct entry *entry)
+static bool is_believable(const struct cache_entry *entry)
 {
-    return entry->value || (entry->key.kind == K_ADDRESS && memchr(entry->key.bytes + 9, '+', entry->key.len - 9));
+    return entry->value ||
+           (entry->key.kind == DIR_ROW_ADDRESS && memchr(entry->key.bytes + 9, '+', entry->key.len - 9));
 }
 
-static enum cq_rc give(struct dir_cache *cache, struct entry *entry, struct cq_pool *pool, void *out)
+static enum cq_rc give(struct dir_cache *cache, struct cache_entry *entry, struct cq_pool *pool, void *out)
 {
-    cq_list_remove(&entry->node);
-    cq_list_push_back(&cache->by_use[entry->value != NULL], &entry->node);
+    cache_used(cache, entry);
     if (!entry->value)
         return CQ_E_NOT_FOUND;
-    memcpy(out, values[entry->key.kind].copy(pool, entry->value), values[entry->key.kind].size);
+    cache_copy(entry, pool, out);
     return CQ_OK;
 }
 
@@ -197,21 +59,28 @@ static enum cq_rc give(struct dir_cache *cache, struct entry *entry, struct cq_p
 
 struct look {
     struct dir_cache *cache;
-    struct key key;
+    struct cache_key key;
     struct cq_pool *pool;
     void *out;
     uint64_t generation; /* when the database was asked */
     enum cq_rc rc;
 };
 
-static bool is_down(const struct dir_cache *cache, uint64_t now_us)
-{
-    return cache->down_us && now_us - cache->down_us < DIR_CACHE_RETRY_US;
-}
-
-static bool is_known(const struct dir_cache *cache, const struct entry *entry, uint64_t now_us)
+static bool is_known(const struct dir_cache *cache, const struct cache_entry *entry, uint64_t now_us)
 {
     return entry && is_believable(entry) && now_us - entry->read_us < cache->config.stale_us;
+}
+
+/* The database is away: the known get their rows at once. Now and then one of them finds out whether it is back, so
+ * that a server that is silent holds up that one and not all. */
+static bool is_given_at_once(struct dir_cache *cache, uint64_t now_us)
+{
+    if (!cache->down)
+        return false;
+    bool at_once = now_us < cache->retry_us;
+    if (!at_once)
+        cache->retry_us = now_us + DIR_CACHE_RETRY_US;
+    return at_once;
 }
 
 /* True: look->rc is the answer. */
@@ -220,9 +89,9 @@ static bool before(struct look *look)
     struct dir_cache *cache = look->cache;
     uint64_t now_us = cache->config.now_us();
     pthread_mutex_lock(&cache->lock);
-    struct entry *entry = find(cache, &look->key);
+    struct cache_entry *entry = cache_find(cache, &look->key);
     bool fresh = entry && is_fresh(cache, entry, now_us);
-    bool known = !fresh && is_down(cache, now_us) && is_known(cache, entry, now_us);
+    bool known = !fresh && is_known(cache, entry, now_us) && is_given_at_once(cache, now_us);
     if (fresh || known)
         look->rc = give(cache, entry, look->pool, look->out);
     look->generation = cache->generation;
@@ -235,37 +104,32 @@ static bool before(struct look *look)
 static void keep(struct look *look, bool found, uint64_t now_us)
 {
     struct dir_cache *cache = look->cache;
-    struct entry *entry = find(cache, &look->key);
+    struct cache_entry *entry = cache_find(cache, &look->key);
+    cache->learnt++;
+    if (entry && entry->value && !found)
+        cache->forgotten++;
     if (entry)
-        drop(cache, entry);
+        cache_drop(cache, entry);
     if (look->key.len == 0 || look->generation != cache->generation) /* something changed while we asked: it, perhaps */
         return;
     /* Names that strangers guess do not push out those that we have. */
     size_t max = found ? (size_t)cache->config.max : (size_t)cache->config.max / ABSENT_PART + 1;
-    if (cache->count[found] >= max)
-        drop(cache, cq_list_entry(cq_list_first(&cache->by_use[found]), struct entry, node));
-    entry = cq_new(struct entry);
-    entry->key = look->key;
-    entry->pool = cq_pool_new(ENTRY_POOL);
-    entry->value = found ? values[look->key.kind].copy(entry->pool, look->out) : NULL;
-    entry->read_us = now_us;
+    entry = cache_insert(cache, &look->key, found ? look->out : NULL, now_us, max);
     entry->names = cache->names;
     entry->flush = cache->flush;
-    cq_list_push_back(&cache->by_use[found], &entry->node);
-    HASH_ADD_KEYPTR(hh, cache->table, entry->key.bytes, entry->key.len, entry);
-    cache->count[found]++;
 }
 
 static void note_trouble(struct dir_cache *cache, enum cq_rc rc, const struct cq_err *err)
 {
-    cache->down_us = cache->config.now_us();
+    cache->down = true;
+    cache->retry_us = cache->config.now_us() + DIR_CACHE_RETRY_US;
     snprintf(cache->trouble, sizeof cache->trouble, "%s", err && err->text[0] ? err->text : cq_rc_text(rc));
 }
 
 static enum cq_rc fall_back(struct look *look, enum cq_rc rc, uint64_t now_us, unsigned *served)
 {
     struct dir_cache *cache = look->cache;
-    struct entry *entry = find(cache, &look->key);
+    struct cache_entry *entry = cache_find(cache, &look->key);
     *served = SERVED_NOTHING;
     if (!is_known(cache, entry, now_us))
         return rc;
@@ -281,7 +145,7 @@ static enum cq_rc after(struct look *look, enum cq_rc rc, const struct cq_err *e
     unsigned served = SERVED_DATABASE;
     pthread_mutex_lock(&cache->lock);
     if (rc == CQ_OK || rc == CQ_E_NOT_FOUND) {
-        cache->down_us = 0;
+        cache->down = false;
         keep(look, rc == CQ_OK, now_us);
     } else if (cq_rc_retryable(rc) && rc != CQ_E_BEHIND) { /* that one is an answer */
         note_trouble(cache, rc, err);
@@ -294,7 +158,7 @@ static enum cq_rc after(struct look *look, enum cq_rc rc, const struct cq_err *e
     return rc;
 }
 
-static struct look look_up(struct dir_backend *self, struct key key, struct cq_pool *pool, void *out)
+static struct look look_up(struct dir_backend *self, struct cache_key key, struct cq_pool *pool, void *out)
 {
     return (struct look){.cache = cache_of(self), .key = key, .pool = pool, .out = out};
 }
@@ -307,21 +171,21 @@ static struct look look_up(struct dir_backend *self, struct key key, struct cq_p
 static enum cq_rc domain_get(struct dir_backend *self, struct cq_slice name, struct cq_pool *pool,
                              struct dir_domain *domain_r, struct cq_err *err)
 {
-    struct look look = look_up(self, make_key(K_DOMAIN, 0, name), pool, domain_r);
+    struct look look = look_up(self, cache_key_make(DIR_ROW_DOMAIN, 0, name), pool, domain_r);
     return before(&look) ? look.rc : after(&look, ASK(self, domain_get, name, pool, domain_r, err), err);
 }
 
 static enum cq_rc address_get(struct dir_backend *self, uint64_t domain_id, struct cq_slice local, struct cq_pool *pool,
                               struct dir_address_row *row_r, struct cq_err *err)
 {
-    struct look look = look_up(self, make_key(K_ADDRESS, domain_id, local), pool, row_r);
+    struct look look = look_up(self, cache_key_make(DIR_ROW_ADDRESS, domain_id, local), pool, row_r);
     return before(&look) ? look.rc : after(&look, ASK(self, address_get, domain_id, local, pool, row_r, err), err);
 }
 
 static enum cq_rc account_get(struct dir_backend *self, uint64_t id, struct cq_pool *pool,
                               struct dir_account *account_r, struct cq_err *err)
 {
-    struct look look = look_up(self, make_key(K_ACCOUNT, id, CQ_SLICE_NONE), pool, account_r);
+    struct look look = look_up(self, cache_key_make(DIR_ROW_ACCOUNT, id, CQ_SLICE_NONE), pool, account_r);
     return before(&look) ? look.rc : after(&look, ASK(self, account_get, id, pool, account_r, err), err);
 }
 
@@ -329,8 +193,8 @@ static enum cq_rc first_account(struct dir_backend *self, uint64_t domain_id, bo
                                 struct cq_err *err)
 {
     struct cq_pool *pool = cq_pool_new(64);
-    struct look look =
-        look_up(self, make_key(K_FIRST, domain_id, admin ? CQ_SLICE("admin") : CQ_SLICE_NONE), pool, account_id_r);
+    struct look look = look_up(
+        self, cache_key_make(DIR_ROW_FIRST, domain_id, admin ? CQ_SLICE("admin") : CQ_SLICE_NONE), pool, account_id_r);
     enum cq_rc rc =
         before(&look) ? look.rc : after(&look, ASK(self, first_account, domain_id, admin, account_id_r, err), err);
     cq_pool_free(&pool);
@@ -340,8 +204,8 @@ static enum cq_rc first_account(struct dir_backend *self, uint64_t domain_id, bo
 static enum cq_rc credential_list(struct dir_backend *self, uint64_t account_id, struct cq_pool *pool,
                                   struct dir_credential **rows_r, size_t *count_r, struct cq_err *err)
 {
-    struct credentials list = {0};
-    struct look look = look_up(self, make_key(K_CREDENTIALS, account_id, CQ_SLICE_NONE), pool, &list);
+    struct dir_row_credentials list = {0};
+    struct look look = look_up(self, cache_key_make(DIR_ROW_CREDENTIALS, account_id, CQ_SLICE_NONE), pool, &list);
     enum cq_rc rc = CQ_OK;
     if (before(&look))
         rc = look.rc;
@@ -358,12 +222,14 @@ static enum cq_rc credential_list(struct dir_backend *self, uint64_t account_id,
  * password changed because somebody else knew it. */
 static void forget_account(struct dir_cache *cache, uint64_t id)
 {
-    static const enum kind kinds[] = {K_ACCOUNT, K_CREDENTIALS};
+    static const enum dir_row_kind kinds[] = {DIR_ROW_ACCOUNT, DIR_ROW_CREDENTIALS};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        struct key key = make_key(kinds[i], id, CQ_SLICE_NONE);
-        struct entry *entry = find(cache, &key);
-        if (entry)
-            drop(cache, entry);
+        struct cache_key key = cache_key_make(kinds[i], id, CQ_SLICE_NONE);
+        struct cache_entry *entry = cache_find(cache, &key);
+        if (!entry)
+            continue;
+        cache->forgotten++;
+        cache_drop(cache, entry);
     }
 }
 
@@ -373,7 +239,7 @@ static void forget_all(struct dir_cache *cache)
     cache->flush++;
 }
 
-static void hear(struct dir_cache *cache, const struct dir_change *change)
+void cache_hear(struct dir_cache *cache, const struct dir_change *change)
 {
     cache->generation++;
     if (change->kind != DIR_CHANGED_CREDENTIAL)
@@ -393,14 +259,19 @@ static enum cq_rc changes(struct dir_backend *self, uint64_t since, size_t max, 
         pthread_mutex_unlock(&cache->lock);
         return rc;
     }
-    cache->down_us = 0;
+    cache->down = false;
     if (rc == CQ_E_STALE || since > cache->seen || *head_r < cache->seen) /* the reader has jumped: we heard not all */
         forget_all(cache);
+    uint64_t heard = cache->behind ? cache->behind_since : cache->seen;
     for (size_t i = 0; rc == CQ_OK && i < *count_r; i++)
-        hear(cache, &(*rows_r)[i]);
+        if ((*rows_r)[i].version > heard || *head_r < heard) /* a reader that is new begins with what is old */
+            cache_hear(cache, &(*rows_r)[i]);
     cache->seen = rc == CQ_OK && *count_r == max && max ? (*rows_r)[max - 1].version : *head_r;
     cache->feed_us = cache->config.now_us();
+    bool behind = cache->behind;
     pthread_mutex_unlock(&cache->lock);
+    if (behind)
+        cache_catch_up(cache);
     return rc;
 }
 
@@ -530,7 +401,7 @@ static bool trouble(struct dir_backend *self, char text_r[static DIRECTORY_TROUB
 {
     struct dir_cache *cache = cache_of(self);
     pthread_mutex_lock(&cache->lock);
-    bool down = cache->down_us != 0;
+    bool down = cache->down;
     snprintf(text_r, DIRECTORY_TROUBLE_SIZE, "%s", down ? cache->trouble : "");
     pthread_mutex_unlock(&cache->lock);
     return down;
@@ -549,7 +420,7 @@ static void cache_close(struct dir_backend *self)
     cache->inner->ops->close(cache->inner);
     for (size_t found = 0; found < 2; found++)
         while (!cq_list_empty(&cache->by_use[found]))
-            drop(cache, cq_list_entry(cq_list_first(&cache->by_use[found]), struct entry, node));
+            cache_drop(cache, cq_list_entry(cq_list_first(&cache->by_use[found]), struct cache_entry, node));
     pthread_mutex_destroy(&cache->lock);
     free(cache);
 }

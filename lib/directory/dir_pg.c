@@ -4,6 +4,7 @@
 
 #include "base/cq_mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,6 +164,23 @@ static enum cq_rc check_dsn(const char *key, const char *dsn, struct cq_err *err
     PQconninfoFree(options);
     PQfreemem(why);
     return rc;
+}
+
+static const char *option_of(const PQconninfoOption *options, const char *keyword)
+{
+    for (const PQconninfoOption *o = options; o && o->keyword; o++)
+        if (strcmp(o->keyword, keyword) == 0)
+            return o->val;
+    return NULL;
+}
+
+void dir_pg_database(const struct dir_pg_config *config, char name_r[static DIR_PG_DATABASE_SIZE])
+{
+    PQconninfoOption *options = PQconninfoParse(config->dsn, NULL);
+    const char *name = option_of(options, "dbname");
+    name = name ? name : option_of(options, "user");
+    snprintf(name_r, DIR_PG_DATABASE_SIZE, "%s", name ? name : "");
+    PQconninfoFree(options);
 }
 
 enum cq_rc dir_pg_open(const struct dir_pg_config *config, struct dir_backend **backend_r, struct cq_err *err)

@@ -12,6 +12,10 @@
 /* CQ_E_CONFIG: the DSN is malformed. */
 enum cq_rc dir_pg_open(const struct dir_pg_config *config, struct dir_backend **backend_r, struct cq_err *err);
 
+#define DIR_PG_DATABASE_SIZE 256
+/* The database that the DSN names, by libpq's rules without the environment; "" when it names none. */
+void dir_pg_database(const struct dir_pg_config *config, char name_r[static DIR_PG_DATABASE_SIZE]);
+
 /* ---- The schema: blocking calls, over a connection of their own ---- */
 
 enum dir_pg_schema_state { DIR_PG_UNKNOWN, DIR_PG_CURRENT, DIR_PG_EMPTY, DIR_PG_OLDER, DIR_PG_NEWER };

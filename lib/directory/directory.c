@@ -1,6 +1,7 @@
 #include "directory/directory.h"
 
 #include "directory/dir_cache.h"
+#include "directory/dir_keeper.h"
 #include "directory/dir_pg.h"
 #include "directory/dir_resolve.h"
 #include "directory/directory_backend.h"
@@ -27,7 +28,8 @@
 
 struct directory {
     struct dir_backend *backend;
-    struct io_pool *threads; /* NULL: calls run where they are made */
+    struct io_pool *threads;   /* NULL: calls run where they are made */
+    struct dir_keeper *keeper; /* NULL: what is known is not kept */
     atomic_bool healthy;
     pthread_mutex_t lock; /* guards trouble */
     char trouble[DIRECTORY_TROUBLE_SIZE];
@@ -61,6 +63,15 @@ static const struct cq_setting setting_rows[] = {
                     "With postgresql: how long a known row is good while the database gives no answer."),
     CQ_SET_INT(struct directory_config, cache_max, "directory.cache.max", "200000", 0, 100000000, "rows",
                "With postgresql: rows that are remembered; an account takes about four."),
+    CQ_SET_PATH(
+        struct directory_config, known_file, "directory.known.file", "/var/lib/chasqui/directory-known",
+        "With postgresql: what the cache knows is kept here, encrypted, so that a front-end that starts while the "
+        "database is away knows it; of this front-end alone. Empty: nowhere."),
+    CQ_SET_PATH(struct directory_config, known_key_file, "directory.known.key_file", "",
+                "The first line is the secret that directory.known.file is encrypted with, 32 characters or more "
+                "(openssl rand -base64 32); without it the file is not used."),
+    CQ_SET_DURATION(struct directory_config, known_interval_us, "directory.known.interval", "1m", "1s", "1h",
+                    "How often that file is written when something was learnt; also when the front-end stops."),
     CQ_SET_PATH(struct directory_config, sqlite_path, "directory.sqlite.path", "/var/lib/chasqui/directory.db",
                 "File of the embedded directory (SQLite): domains, accounts, credentials."),
     CQ_SET_INT(struct directory_config, threads, "directory.threads", "2", 0, 64, "threads",
@@ -194,6 +205,35 @@ struct directory *directory_new(struct dir_backend *backend, const struct direct
     return directory;
 }
 
+/* NULL: it is off, and the log says why. */
+static struct dir_keeper *open_keeper(struct dir_backend *cache, const struct directory_config *config)
+{
+    char database[DIR_PG_DATABASE_SIZE];
+    struct dir_keeper_config keeper = {
+        .path = config->known_file,
+        .interval_us = config->known_interval_us,
+        .stale_us = config->cache_stale_us,
+        .mono_us = cq_time_mono_us,
+        .wall_us = cq_time_wall_us,
+    };
+    struct cq_err err = {0};
+    struct dir_keeper *kept = NULL;
+    if (!config->known_file || !config->known_file[0])
+        return NULL;
+    dir_pg_database(&config->postgresql, database);
+    keeper.origin = cq_slice_cstr(database);
+    if (!config->known_key_file[0])
+        CQ_FAIL(
+            &err, CQ_E_CONFIG,
+            "without directory.known.key_file this front-end knows nobody after a restart while PostgreSQL is down");
+    else if (dir_known_key(config->known_key_file, keeper.key, &err) == CQ_OK)
+        kept = dir_keeper_new(cache, &keeper);
+    if (!kept)
+        cq_log(CQ_WARN, "directory.known.off", CQ_F_ERR(&err));
+    cq_wipe(keeper.key, sizeof keeper.key);
+    return kept;
+}
+
 static enum cq_rc open_pg(const struct directory_config *config, struct directory **directory_r, struct cq_err *err)
 {
     struct directory_config on_fibers = *config;
@@ -213,6 +253,8 @@ static enum cq_rc open_pg(const struct directory_config *config, struct director
         backend = dir_cache_new(backend, &cache);
     on_fibers.threads = 0; /* it never holds up a thread */
     *directory_r = directory_new(backend, &on_fibers);
+    if (config->cache_max)
+        (*directory_r)->keeper = open_keeper(backend, config);
     return CQ_OK;
 }
 
@@ -232,6 +274,7 @@ void directory_close(struct directory **directory)
     if (!*directory)
         return;
     io_pool_free(&(*directory)->threads);
+    dir_keeper_free(&(*directory)->keeper);
     (*directory)->backend->ops->close((*directory)->backend);
     pthread_mutex_destroy(&(*directory)->lock);
     free(*directory);
@@ -839,7 +882,7 @@ static enum cq_rc poll_page(struct directory_watch *watch, struct cq_pool *pool,
     *more_r = rc == CQ_OK && count == LIST_MAX;
     if (rc == CQ_E_STALE) {
         watch->seen = head;
-        if (watch->started)
+        if (watch->started || watch->late)
             watch->changed(NULL, true, watch->ctx);
         watch->started = true;
         return CQ_OK;
@@ -850,6 +893,8 @@ static enum cq_rc poll_page(struct directory_watch *watch, struct cq_pool *pool,
         watch->changed(&changes[i], false, watch->ctx);
     watch->seen = *more_r && watch->started ? changes[count - 1].version : head;
     *more_r = *more_r && watch->started;
+    if (!watch->started && watch->late)
+        watch->changed(NULL, true, watch->ctx);
     watch->started = true;
     return CQ_OK;
 }
@@ -868,5 +913,6 @@ enum cq_rc directory_watch_poll(struct directory_watch *watch, struct cq_err *er
         rc = poll_page(watch, pool, &more, err);
         cq_pool_free(&pool);
     }
+    watch->late = watch->late || (rc != CQ_OK && !watch->started);
     return rc;
 }

@@ -31,6 +31,8 @@ struct directory_config {
     struct dir_pg_config postgresql;
     uint64_t cache_fresh_us, cache_stale_us; /* dir_cache.h; with postgresql only */
     int64_t cache_max;
+    const char *known_file, *known_key_file; /* dir_keeper.h; "": none. With postgresql and a cache only */
+    uint64_t known_interval_us;
     const char *sqlite_path;
     int64_t threads;   /* that work for suspended fibers */
     int64_t queue_max; /* calls that wait for one of them; one more is CQ_E_OVERLOADED */
@@ -38,7 +40,7 @@ struct directory_config {
 };
 
 struct cq_config_part directory_config_part(struct directory_config *values);
-extern struct cq_metrics directory_metrics, dir_cache_metrics;
+extern struct cq_metrics directory_metrics, dir_cache_metrics, dir_keeper_metrics;
 
 /* SQLite: opens the database and brings its schema up to date. CQ_E_IO; CQ_E_VERSION: written by a newer version;
  * CQ_E_CORRUPT: a migration that was applied is not the one that this build has. Refuses nothing else.
@@ -274,12 +276,13 @@ struct directory_watch {
     struct directory *directory;
     uint64_t seen;
     bool started;
+    bool late; /* the feed could not be read at first: who was let in until then was let in by what was remembered */
     directory_watch_fn *changed;
     void *ctx;
 };
 
-/* Call about every 2 s from one fiber (or thread); the first call only notes where the feed ends. Reads all there is.
- */
+/* Call about every 2 s from one fiber (or thread); the first call only notes where the feed ends (when calls before it
+ * failed, it also tells `lost`). Reads all there is. */
 enum cq_rc directory_watch_poll(struct directory_watch *watch, struct cq_err *err);
 
 /* Until something may have changed (a hint, never a promise), at most so long: CQ_OK or CQ_E_CANCELLED. For one fiber

@@ -1,1 +1,2 @@
 chasqui_fuzz_target(dir_address DEPS cq_directory)
+chasqui_fuzz_target(dir_known DEPS cq_directory)

@@ -1,6 +1,7 @@
 #include "node/apply.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -45,7 +46,7 @@ struct apply_thread {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct cq_list queue; /* of items; under lock */
-    size_t queued;
+    size_t queued;        /* of them those that somebody waits for */
     bool stopping;
     struct cq_list touched; /* groups with effects to take; the thread's own */
     struct cq_pool *pool;
@@ -64,6 +65,7 @@ struct apply_group {
     struct apply_point points[APPLY_POINTS]; /* a ring */
     size_t point_count;                      /* that were ever put into it */
     bool closing, detaching;
+    atomic_bool ending;        /* either of them; for the writer's thread */
     void (*closed)(void *arg); /* or detached */
     void *closed_arg;
 };
@@ -89,10 +91,20 @@ struct effects_item {
 static void enqueue(struct apply_thread *t, struct item *item)
 {
     pthread_mutex_lock(&t->lock);
-    bool was_empty = cq_list_empty(&t->queue);
     cq_list_push_back(&t->queue, &item->link);
-    t->queued++;
-    if (was_empty)
+    if (t->queued++ == 0)
+        pthread_cond_signal(&t->wake);
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* That effects are written only frees memory: the thread hears of it when it is awake for another reason, unless the
+ * end of a machine waits for it. The flag is looked at under the lock: a thread that sets it and then finds the queue
+ * empty has set it before this. */
+static void enqueue_written(struct apply_thread *t, struct item *item)
+{
+    pthread_mutex_lock(&t->lock);
+    cq_list_push_back(&t->queue, &item->link);
+    if (atomic_load(&item->group->ending) && t->queued++ == 0)
         pthread_cond_signal(&t->wake);
     pthread_mutex_unlock(&t->lock);
 }
@@ -158,7 +170,7 @@ static void effects_written(struct writer_item *base)
     struct effects_item *e = cq_containerof(base, struct effects_item, base);
     struct item *item = item_new(e->group, ITEM_WRITTEN);
     item->u.written = e->effects;
-    enqueue(e->group->thread, item);
+    enqueue_written(e->group->thread, item);
 }
 
 static void effects_durable(struct writer_item *base)
@@ -180,6 +192,7 @@ static void take_effects(struct apply_group *g)
         return;
     struct effects_item *e = cq_new(struct effects_item);
     e->base.ops = &effects_ops;
+    e->base.lazy = true; /* what they change can be seen without them */
     e->group = g;
     e->apply = g->thread->apply;
     e->id = g->id;
@@ -309,6 +322,7 @@ static void free_when_written(struct apply_group *g)
     void *arg = g->closed_arg;
     bool ends = g->closing;
     g->detaching = false;
+    atomic_store(&g->ending, false);
     if (ends)
         free(g);
     if (closed)
@@ -322,6 +336,7 @@ static void do_detach(struct apply_group *g, void (*done)(void *arg), void *arg)
         take_effects(g);
     g->health = CQ_E_UNAVAILABLE;
     g->detaching = true;
+    atomic_store(&g->ending, true);
     g->closed = done;
     g->closed_arg = arg;
     run_waiting(g, CQ_E_UNAVAILABLE);
@@ -347,6 +362,7 @@ static void do_close(struct apply_group *g, void (*closed)(void *arg), void *arg
         take_effects(g);
     g->detaching = false;
     g->closing = true;
+    atomic_store(&g->ending, true);
     g->closed = closed;
     g->closed_arg = arg;
     run_waiting(g, CQ_E_UNAVAILABLE);

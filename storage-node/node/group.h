@@ -29,13 +29,15 @@ struct group {
     _Atomic uint64_t leader; /* replica id; 0: not known */
     _Atomic bool failed;     /* the replica has stopped */
 
-    _Atomic uint64_t time;         /* us: no entry of ours has a later time; never falls */
-    _Atomic uint64_t applied;      /* by the apply thread */
-    _Atomic uint64_t durable;      /* by the writer */
-    _Atomic uint64_t first_index;  /* of the log, durably */
-    _Atomic bool applied_posted;   /* the Raft thread will look at applied and durable */
-    _Atomic uint64_t commit_index; /* as of the last look of the Raft thread */
-    _Atomic bool caught_up;        /* since the start, applied has once reached what the leader had committed */
+    _Atomic uint64_t time;          /* us: no entry of ours has a later time; never falls */
+    _Atomic uint64_t applied;       /* by the apply thread */
+    _Atomic uint64_t durable;       /* by the writer */
+    _Atomic uint64_t first_index;   /* of the log, durably */
+    _Atomic bool progress_listed;   /* the Raft thread will look at applied and durable */
+    struct group *progress_next;    /* the next one that it will look at */
+    _Atomic uint64_t progress_told; /* applied, as the Raft thread knows it */
+    _Atomic uint64_t commit_index;  /* as of the last look of the Raft thread */
+    _Atomic bool caught_up;         /* since the start, applied has once reached what the leader had committed */
 
     /* Re-seeding (reseeder.h). */
     _Atomic int reseed_wish;        /* 0, or enum reseed_reason + 1 */

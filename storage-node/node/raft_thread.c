@@ -12,6 +12,8 @@
 #include "node/raft_thread_private.h"
 #include "reseed/reseed_record.h"
 
+#define PROGRESS_ENTRIES 512 /* applied and not told to the Raft host: the thread is woken */
+
 /* A message to the thread that needs more than a pointer. */
 struct raft_message {
     struct raft_thread *thread;
@@ -33,10 +35,13 @@ static struct raft_message *message_new(struct raft_thread *thread)
     return m;
 }
 
-/* Time goes on before an input, and its consequences come at the end of the turn. */
+/* Time goes on before an input, once a turn, and its consequences come at the end of the turn. */
 static void before_input(struct raft_thread *t)
 {
-    raft_host_tick(t->host, io_loop_now_us(t->loop));
+    if (t->ticked_us != io_loop_now_us(t->loop)) {
+        t->ticked_us = io_loop_now_us(t->loop);
+        raft_host_tick(t->host, t->ticked_us);
+    }
     io_loop_defer(t->loop, &t->flush);
 }
 
@@ -257,11 +262,36 @@ static void announce_changes(struct raft_thread *t)
     t->changed_count = 0;
 }
 
+/* How far the group's machine has come, as far as it is known now. */
+static void tell_progress(struct raft_thread *t, struct group *group)
+{
+    uint64_t durable = atomic_load(&group->durable), applied = atomic_load(&group->applied);
+    if (applied < durable) /* the writer was quicker than the apply thread's word of it: what is durable was applied */
+        applied = durable;
+    raft_host_applied(t->host, group->record.group, applied);
+    raft_host_durable_applied(t->host, group->record.group, durable);
+    atomic_store(&group->progress_told, applied);
+}
+
+/* All groups that others have put into the list since the last time. */
+static void take_progress(struct raft_thread *t)
+{
+    struct group *group = atomic_exchange(&t->progress, NULL);
+    while (group) {
+        struct group *next = group->progress_next;
+        atomic_store(&group->progress_listed, false); /* before its numbers are read: later ones list it again */
+        if (t->host)
+            tell_progress(t, group);
+        group = next;
+    }
+}
+
 static void on_flush(struct io_defer *defer)
 {
     struct raft_thread *t = cq_containerof(defer, struct raft_thread, flush);
     if (!t->host)
         return;
+    take_progress(t);
     raft_host_flush(t->host);
     announce_changes(t);
     io_timer_start_at(&t->tick, raft_host_next_us(t->host));
@@ -382,23 +412,24 @@ void raft_thread_peer_gone(struct raft_thread *t, const struct raft_node *node, 
 static void on_progress(struct io_loop *loop, void *arg)
 {
     (void)loop;
-    struct group *group = arg;
-    struct raft_thread *t = group->raft;
-    atomic_store(&group->applied_posted, false);
-    if (!t->host)
-        return;
-    uint64_t durable = atomic_load(&group->durable), applied = atomic_load(&group->applied);
-    if (applied < durable) /* the writer was quicker than the apply thread's word of it: what is durable was applied */
-        applied = durable;
-    before_input(t);
-    raft_host_applied(t->host, group->record.group, applied);
-    raft_host_durable_applied(t->host, group->record.group, durable);
+    struct raft_thread *t = arg;
+    atomic_store(&t->progress_posted, false);
+    if (t->host)
+        before_input(t);
 }
 
-void raft_thread_progress(struct raft_thread *thread, struct group *group)
+/* Nothing waits for it but the hand-out of commits, far behind it, and trimming: so the thread is told when it has
+ * something else to do, too, and is woken only when it has not been for long. */
+void raft_thread_progress(struct raft_thread *t, struct group *group)
 {
-    if (!atomic_exchange(&group->applied_posted, true))
-        io_loop_post(thread->loop, on_progress, group);
+    if (!atomic_exchange(&group->progress_listed, true)) {
+        group->progress_next = atomic_load(&t->progress);
+        while (!atomic_compare_exchange_weak(&t->progress, &group->progress_next, group))
+            ;
+    }
+    uint64_t applied = atomic_load(&group->applied), told = atomic_load(&group->progress_told);
+    if (applied > told && applied - told >= PROGRESS_ENTRIES && !atomic_exchange(&t->progress_posted, true))
+        io_loop_post(t->loop, on_progress, t);
 }
 
 /* ---- Groups ---- */

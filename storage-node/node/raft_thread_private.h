@@ -14,6 +14,10 @@ struct raft_thread {
     bool started, stopping;
     struct io_defer flush;
     struct io_timer tick;
+    uint64_t ticked_us; /* the time that the host was last told */
+    /* Groups whose applied or durable has risen: a stack that any thread puts on and this one takes whole. */
+    _Atomic(struct group *) progress;
+    atomic_bool progress_posted;
     struct io_timer summary_timer;
     struct group *changed[GROUPS_MAX]; /* whose role changed in this flush */
     size_t changed_count;

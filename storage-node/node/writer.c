@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
@@ -31,7 +32,10 @@ struct writer {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct chain queue; /* under lock, like stopping */
+    /* Under lock. */
+    struct chain queue;
+    bool urgent; /* an item that is not lazy is in the queue */
+    bool asleep; /* waits without a time: a lazy item must wake it, too */
     bool stopping;
     _Atomic uint64_t busy_since_us, syncs, sync_us; /* set by the thread */
     /* The thread's own. */
@@ -134,12 +138,37 @@ static bool write_some(struct writer *w, struct chain *todo)
     return ok;
 }
 
+static bool must_write(const struct writer *w)
+{
+    return w->urgent || w->stopping || w->queue.count >= WRITER_LAZY_ITEMS;
+}
+
+/* Lazy items follow what was just written within moments; so for that long a wait ends by itself, and they need not
+ * wake anybody. */
+static void wait_a_moment(struct writer *w)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += WRITER_LAZY_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    while (!must_write(w))
+        if (pthread_cond_timedwait(&w->wake, &w->lock, &until) != 0)
+            return;
+}
+
 /* Waits for items: false when the writer stops and none are left. */
 static bool take_queue(struct writer *w, struct chain *todo)
 {
     pthread_mutex_lock(&w->lock);
-    while (!w->queue.first && !w->stopping)
-        pthread_cond_wait(&w->wake, &w->lock);
+    wait_a_moment(w);
+    if (!w->queue.first && !w->stopping) {
+        w->asleep = true;
+        while (w->asleep && !w->stopping)
+            pthread_cond_wait(&w->wake, &w->lock);
+        wait_a_moment(w);
+    }
+    w->asleep = w->urgent = false;
     chain_move(todo, &w->queue);
     pthread_mutex_unlock(&w->lock);
     return todo->first != NULL;
@@ -168,7 +197,11 @@ struct writer *writer_new(const struct writer_config *config)
     chain_init(&w->queue);
     chain_init(&w->unsynced);
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->wake, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->wake, &attr);
+    pthread_condattr_destroy(&attr);
     w->batch = store_batch_new(config->store);
     CQ_ASSERT(pthread_create(&w->thread, NULL, writer_main, w) == 0);
     pthread_setname_np(w->thread, "writer");
@@ -179,10 +212,13 @@ void writer_add(struct writer *w, struct writer_item *item)
 {
     pthread_mutex_lock(&w->lock);
     CQ_ASSERT(!w->stopping);
-    bool was_empty = w->queue.first == NULL;
+    bool knows = must_write(w);
     chain_push(&w->queue, item);
-    if (was_empty)
+    w->urgent |= !item->lazy;
+    if (!knows && (w->asleep || must_write(w))) {
+        w->asleep = false;
         pthread_cond_signal(&w->wake);
+    }
     pthread_mutex_unlock(&w->lock);
 }
 

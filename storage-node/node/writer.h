@@ -32,12 +32,15 @@ struct writer_item_ops {
 struct writer_item {
     const struct writer_item_ops *ops;
     bool sync;                /* must be durable before anybody hears of it: log records */
+    bool lazy;                /* nobody waits: it goes with the next batch, or by itself after WRITER_LAZY_MS */
     struct writer_item *next; /* the writer's until durable() */
 };
 
 #define WRITER_BATCH_MAX (32u << 20) /* bytes in one batch; an item is never divided */
 #define WRITER_BATCH_ITEMS 8192      /* items in one batch */
 #define WRITER_UNSYNCED_MAX 1024     /* written items that wait for a sync: then it is made without being asked for */
+#define WRITER_LAZY_MS 20            /* how long lazy items wait for a batch to go with */
+#define WRITER_LAZY_ITEMS 256        /* so many do not wait longer */
 
 struct writer_config {
     struct store *store;

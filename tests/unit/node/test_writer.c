@@ -120,11 +120,21 @@ static int teardown(void **state)
     return 0;
 }
 
-static void add(struct scene *s, uint32_t number, bool sync)
+static void add_item(struct scene *s, uint32_t number, bool sync, bool lazy)
 {
     struct item *i = &s->items[number];
-    *i = (struct item){.base = {.ops = &ops, .sync = sync}, .scene = s, .number = number};
+    *i = (struct item){.base = {.ops = &ops, .sync = sync, .lazy = lazy}, .scene = s, .number = number};
     writer_add(s->writer, &i->base);
+}
+
+static void add(struct scene *s, uint32_t number, bool sync)
+{
+    add_item(s, number, sync, false);
+}
+
+static void add_lazy(struct scene *s, uint32_t number)
+{
+    add_item(s, number, false, true);
 }
 
 #define WAIT_UNTIL(s, condition)                                                                                       \
@@ -188,6 +198,38 @@ static void without_a_need_nothing_is_synced_and_nothing_called_durable(void **s
     pthread_mutex_unlock(&s->lock);
     add(s, 10, true); /* makes all before it durable */
     WAIT_UNTIL(s, s->durable == 11);
+}
+
+static void a_lazy_item_is_written_though_nobody_asks(void **state)
+{
+    struct scene *s = *state;
+    add_lazy(s, 0); /* the writer is new, or sleeps */
+    WAIT_UNTIL(s, s->written == 1);
+    add_lazy(s, 1); /* it has just written */
+    WAIT_UNTIL(s, s->written == 2);
+    for (uint32_t n = 2; n < 2 + 3 * WRITER_LAZY_ITEMS; n++)
+        add_lazy(s, n);
+    WAIT_UNTIL(s, s->written == 2 + 3 * WRITER_LAZY_ITEMS);
+    add(s, (uint32_t)s->written, true);
+    WAIT_UNTIL(s, s->durable == 3 + 3 * WRITER_LAZY_ITEMS);
+    for (uint32_t n = 0; n < s->durable; n++)
+        assert_int_equal(s->durable_order[n], n);
+}
+
+static void lazy_items_go_with_the_synced_one_behind_them(void **state)
+{
+    struct scene *s = *state;
+    set_gate(s, true);
+    add(s, 0, true);
+    WAIT_UNTIL(s, s->in_gate);
+    for (uint32_t n = 1; n <= 20; n++)
+        add_lazy(s, n);
+    add(s, 21, true);
+    set_gate(s, false);
+    WAIT_UNTIL(s, s->durable == 22);
+    struct store_mem_counts counts;
+    store_mem_counts(s->store, &counts);
+    assert_int_equal(counts.writes, 2);
 }
 
 static void a_durable_item_survives_a_crash(void **state)
@@ -296,6 +338,8 @@ int main(void)
         CASE(items_are_written_and_told_in_their_order),
         CASE(what_piles_up_goes_into_one_synced_batch),
         CASE(without_a_need_nothing_is_synced_and_nothing_called_durable),
+        CASE(a_lazy_item_is_written_though_nobody_asks),
+        CASE(lazy_items_go_with_the_synced_one_behind_them),
         CASE(a_durable_item_survives_a_crash),
         CASE(too_many_unsynced_items_make_a_sync),
         CASE(a_batch_holds_a_bounded_number_of_items),

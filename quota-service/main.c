@@ -1,4 +1,5 @@
 /* chasqui-quota-service: wires settings, loop, RPC server and admin port together. */
+#include "quota-service/quota_hot.h"
 #include "quota-service/quota_service.h"
 
 #include "base/cq_args.h"
@@ -46,6 +47,11 @@ static const struct cq_setting rows[] = {
                     "The counts of a front-end that was not heard of for this long are dropped."),
     CQ_SET_INT(struct settings, quota.instances, "quota.instances", "1", 1, 1000, "instances",
                "Instances of the quota-service: what one decides by its own counters is its share of the limit."),
+    CQ_SET_INT(
+        struct settings, quota.hot_rate, "quota.hot_rate", "50", 0, 1000000, "questions/s",
+        "A key that is asked about more often is leased tokens from Redis instead of asking each time. 0: none."),
+    CQ_SET_DURATION(struct settings, quota.hot_lease_us, "quota.hot_lease", "500ms", "10ms", "5s",
+                    "For how long they are used; at most the 64th part of the limit's period."),
 };
 
 struct process {
@@ -149,6 +155,7 @@ static enum cq_rc open_rates(struct process *p, struct cq_err *err)
                                               .redis = &p->redis,
                                               .limits = &p->limits,
                                               .memory = p->service.state,
+                                              .quota = &p->settings.quota,
                                               .on_redis = on_redis,
                                               .ctx = p};
     return quota_rates_new(&config, &p->service.rates, err);
@@ -233,6 +240,7 @@ static void finish(struct process *p)
     if (p->tls)
         io_tls_unwatch(p->tls);
     io_tls_free(&p->tls);
+    quota_service_fini(&p->service);
     quota_state_free(&p->service.state);
     io_loop_free(&p->loop); /* ends a fiber that dials */
     io_pool_free(&p->resolver);
@@ -262,6 +270,8 @@ static void register_metrics(struct process *p)
     io_metrics_register();
     cq_metrics_register(&quota_metrics);
     cq_metrics_register(&quota_rates_metrics);
+    cq_metrics_register(&quota_redis_metrics);
+    cq_metrics_register(&quota_hot_metrics);
     cq_metrics_register(&redis_metrics);
     rpc_server_metrics_register(&p->rpc_service, 1);
     admin_metrics_register();

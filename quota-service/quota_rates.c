@@ -1,25 +1,21 @@
 #include "quota-service/quota_rates.h"
 
-#include "quota-service/quota_script.h"
+#include "quota-service/quota_hot.h"
 
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
 #include "base/cq_metrics.h"
 #include "base/cq_time.h"
 
-#include <inttypes.h>
-#include <sodium.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define CLOSED_RETRY_US 1000000
-#define KEY_HASH_SIZE 16
-#define KEY_TEXT_MAX 160
 
 struct quota_rates {
     struct quota_rates_config config;
-    struct redis_client *redis; /* NULL: memory alone */
+    struct quota_redis *redis; /* NULL: memory alone */
+    struct quota_hot *hot;
+    uint32_t shares;
 };
 
 static const char *const limit_names[] = {
@@ -41,14 +37,19 @@ enum cq_rc quota_rates_new(const struct quota_rates_config *config, struct quota
     struct quota_rates *rates = cq_new(struct quota_rates);
     enum cq_rc rc = CQ_OK;
     rates->config = *config;
+    rates->shares = 2 * (uint32_t)(config->quota->instances > 1 ? config->quota->instances : 1);
+    rates->hot = quota_hot_new((uint32_t)config->quota->hot_rate);
     if (redis_is_configured(config->redis)) {
-        const struct redis_client_config redis = {.loop = config->loop,
-                                                  .resolver = config->resolver,
-                                                  .settings = config->redis,
-                                                  .load_script = quota_script,
-                                                  .on_state = config->on_redis,
-                                                  .ctx = config->ctx};
-        rc = redis_client_new(&redis, &rates->redis, err);
+        const struct quota_redis_config redis = {.loop = config->loop,
+                                                 .resolver = config->resolver,
+                                                 .cluster = config->cluster,
+                                                 .redis = config->redis,
+                                                 .limits = config->limits,
+                                                 .lease_us = config->quota->hot_lease_us,
+                                                 .shares = rates->shares,
+                                                 .on_redis = config->on_redis,
+                                                 .ctx = config->ctx};
+        rc = quota_redis_new(&redis, &rates->redis, err);
     }
     *rates_r = rates;
     if (rc != CQ_OK)
@@ -60,75 +61,59 @@ void quota_rates_free(struct quota_rates **rates)
 {
     if (!*rates)
         return;
-    redis_client_free(&(*rates)->redis);
+    quota_redis_free(&(*rates)->redis);
+    quota_hot_free(&(*rates)->hot);
     free(*rates);
     *rates = NULL;
 }
 
-/* ---- One item at Redis ---- */
+/* ---- One item ---- */
 
-static const struct quota_rate_limit *limit_of(const struct quota_rates *rates, uint32_t kind)
+static bool is_limited(const struct quota_rates *rates, uint32_t kind)
 {
-    bool known = kind > 0 && kind < QUOTA_RATE_END && rates->config.limits->rates[kind].count > 0;
-    return known ? &rates->config.limits->rates[kind] : NULL;
+    return kind > 0 && kind < QUOTA_RATE_END && rates->config.limits->rates[kind].count > 0;
 }
 
-/* "chasqui:CLUSTER:rate:auth_pair:HASH". Names of people and addresses do not go to Redis in clear, and have one size
- * there; unlike limit_key_of the hash is the same in all instances. */
-static struct cq_slice key_text(const struct quota_rates *rates, const struct quota_rate_item *item,
-                                char out[static KEY_TEXT_MAX])
+static uint32_t cost_of(const struct quota_rate_item *item)
 {
-    uint8_t hash[KEY_HASH_SIZE];
-    char hex[2 * KEY_HASH_SIZE + 1];
-    struct cq_slice key = cq_slice_sub(item->key, 0, QUOTA_KEY_MAX), cluster = cq_slice_cstr(rates->config.cluster);
-    crypto_generichash_state state;
-    crypto_generichash_init(&state, NULL, 0, sizeof hash);
-    crypto_generichash_update(&state, cluster.data, cluster.len);
-    crypto_generichash_update(&state, (const uint8_t *)"", 1);
-    crypto_generichash_update(&state, key.data ? key.data : hash, key.len);
-    crypto_generichash_final(&state, hash, sizeof hash);
-    sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);
-    int len = snprintf(out, KEY_TEXT_MAX, "chasqui:%s:rate:%s:%s", rates->config.cluster,
-                       quota_rate_name((enum quota_rate)item->kind), hex);
-    return cq_slice_of(out, (size_t)len < KEY_TEXT_MAX ? (size_t)len : KEY_TEXT_MAX - 1);
+    return item->cost ? item->cost : 1;
 }
 
-static bool send_script(struct quota_rates *rates, const struct quota_rate_item *item, const char *op, bool whole,
-                        redis_reply_fn *fn, void *ctx)
+static struct quota_hot_key hot_key(const struct quota_bucket *bucket)
 {
-    const struct quota_rate_limit *limit = limit_of(rates, item->kind);
-    const struct gcra_limit gcra = {(uint64_t)limit->count, limit->period_us};
-    char key[KEY_TEXT_MAX], interval[24], burst[24], cost[24];
-    snprintf(interval, sizeof interval, "%" PRIu64, gcra_interval_us(&gcra));
-    snprintf(burst, sizeof burst, "%" PRIu64, gcra_burst_us(&gcra));
-    snprintf(cost, sizeof cost, "%" PRIu32, item->cost ? item->cost : 1);
-    const struct cq_slice args[] = {
-        whole ? cq_slice_cstr("EVAL") : cq_slice_cstr("EVALSHA"),
-        whole ? cq_slice_cstr(quota_script) : cq_slice_cstr(quota_script_sha()),
-        cq_slice_cstr("1"),
-        key_text(rates, item, key),
-        cq_slice_cstr(op),
-        cq_slice_cstr(interval),
-        cq_slice_cstr(burst),
-        cq_slice_cstr(cost),
-    };
-    return redis_send(rates->redis, args, sizeof args / sizeof *args, fn, ctx);
+    return (struct quota_hot_key){bucket->kind, bucket->id};
 }
 
 /* ---- The end of a question ---- */
 
-static void ignore_reply(void *ctx, const redisReply *reply)
+static void refunded(struct quota_bucket *bucket, const int64_t *answer)
 {
-    (void)ctx;
-    (void)reply;
+    (void)answer;
+    free(bucket);
 }
 
-/* What Redis took for a question that is refused by another of its items. */
+static void refund(struct quota_rates *rates, const struct quota_bucket *taken)
+{
+    struct quota_bucket *bucket = cq_new(struct quota_bucket);
+    *bucket = *taken;
+    bucket->op = QUOTA_OP_REFUND;
+    bucket->done = refunded;
+    quota_redis_ask(rates->redis, bucket);
+}
+
+/* What was taken for a question that is refused by another of its items. */
 static void give_back(struct quota_question *question)
 {
-    for (size_t i = 0; i < question->count; i++)
-        if (question->own.parts[i].verdict == PART_ALLOWED)
-            send_script(question->own.rates, &question->items[i], "refund", false, ignore_reply, NULL);
+    struct quota_rates *rates = question->own.rates;
+    for (size_t i = 0; i < question->count; i++) {
+        const struct quota_part *part = &question->own.parts[i];
+        const struct quota_hot_key key = hot_key(&part->bucket);
+        if (part->verdict == PART_ALLOWED)
+            refund(rates, &part->bucket);
+        else if (part->verdict == PART_TOKEN)
+            quota_hot_give_back(rates->hot, &key, part->bucket.cost, part->lease_until_us,
+                                io_loop_now_us(rates->config.loop));
+    }
 }
 
 /* This item without Redis. */
@@ -181,44 +166,94 @@ static void part_done(struct quota_part *part)
         finish(part->question);
 }
 
+/* ---- What Redis says ---- */
+
+static void take_refusal(struct quota_part *part, int64_t answer)
+{
+    struct quota_rates *rates = part->question->own.rates;
+    const struct quota_bucket *bucket = &part->bucket;
+    const struct quota_hot_key key = hot_key(bucket);
+    uint64_t lease = quota_redis_lease_us(rates->redis, bucket->kind);
+    uint64_t retry = answer ? 0 - (uint64_t)answer : UINT64_MAX;
+    part->verdict = PART_REFUSED;
+    part->retry_after_us = retry;
+    quota_hot_refused(rates->hot, &key, bucket->cost, bucket->sent_us + lease,
+                      answer ? bucket->sent_us + retry : UINT64_MAX);
+}
+
+static void take_tokens(struct quota_part *part, int64_t answer)
+{
+    struct quota_rates *rates = part->question->own.rates;
+    const struct quota_bucket *bucket = &part->bucket;
+    const struct quota_hot_key key = hot_key(bucket);
+    uint64_t until = bucket->sent_us + quota_redis_lease_us(rates->redis, bucket->kind);
+    int64_t more = answer - bucket->cost, most = INT32_MAX;
+    if (bucket->op == QUOTA_OP_PEEK)
+        quota_hot_credit(rates->hot, &key, (uint32_t)((answer < most ? answer : most) / rates->shares), until);
+    else if (bucket->op == QUOTA_OP_LEASE && more > 0 && more < bucket->want)
+        quota_hot_leased(rates->hot, &key, (uint32_t)more, until);
+    else if (bucket->op == QUOTA_OP_LEASE)
+        quota_hot_unleased(rates->hot, &key);
+    part->verdict = PART_ALLOWED;
+}
+
+static void on_answer(struct quota_bucket *bucket, const int64_t *answer)
+{
+    struct quota_part *part = cq_containerof(bucket, struct quota_part, bucket);
+    const struct quota_hot_key key = hot_key(bucket);
+    if (bucket->op == QUOTA_OP_LEASE && (!answer || *answer <= 0))
+        quota_hot_unleased(part->question->own.rates->hot, &key);
+    if (!answer)
+        part->verdict = PART_LOCAL;
+    else if (*answer > 0)
+        take_tokens(part, *answer);
+    else
+        take_refusal(part, *answer);
+    part_done(part);
+}
+
 /* ---- Asking ---- */
 
-static const char *op_name(enum quota_rate_op op)
+static struct quota_hot_verdict decide_hot(struct quota_question *question, const struct quota_bucket *bucket)
 {
-    static const char *const names[] = {
-        [QUOTA_RATE_PEEK] = "peek", [QUOTA_RATE_TAKE] = "take", [QUOTA_RATE_CHARGE] = "charge"};
-    return names[op];
+    struct quota_rates *rates = question->own.rates;
+    const struct quota_hot_key key = hot_key(bucket);
+    uint64_t now = io_loop_now_us(rates->config.loop);
+    if (question->op == QUOTA_RATE_TAKE)
+        return quota_hot_take(rates->hot, &key, bucket->cost, quota_redis_lease_us(rates->redis, bucket->kind), now);
+    if (question->op == QUOTA_RATE_PEEK)
+        return quota_hot_peek(rates->hot, &key, bucket->cost, now);
+    return (struct quota_hot_verdict){.action = QUOTA_HOT_ASK};
 }
 
-static bool is_verdict(const redisReply *reply)
+static void ask_one(struct quota_question *question, size_t i)
 {
-    return reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-           reply->element[0]->type == REDIS_REPLY_INTEGER && reply->element[1]->type == REDIS_REPLY_INTEGER;
-}
-
-static bool is_unknown_script(const redisReply *reply)
-{
-    return reply && reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0;
-}
-
-static void on_verdict(void *ctx, const redisReply *reply)
-{
-    struct quota_part *part = ctx;
-    struct quota_question *question = part->question;
-    size_t i = (size_t)(part - question->own.parts);
-    if (is_unknown_script(reply) && !part->sent_whole) { /* SCRIPT FLUSH, or another server behind the same name */
-        part->sent_whole = true;
-        if (send_script(question->own.rates, &question->items[i], op_name(question->op), true, on_verdict, part))
-            return;
-    }
-    if (!is_verdict(reply)) {
-        part->verdict = PART_LOCAL;
+    static const enum quota_op ops[] = {
+        [QUOTA_RATE_PEEK] = QUOTA_OP_PEEK, [QUOTA_RATE_TAKE] = QUOTA_OP_TAKE, [QUOTA_RATE_CHARGE] = QUOTA_OP_CHARGE};
+    struct quota_rates *rates = question->own.rates;
+    struct quota_part *part = &question->own.parts[i];
+    const struct quota_rate_item *item = &question->items[i];
+    part->bucket = (struct quota_bucket){.op = ops[question->op],
+                                         .kind = item->kind,
+                                         .id = quota_redis_id(rates->redis, item->key),
+                                         .cost = cost_of(item),
+                                         .done = on_answer};
+    const struct quota_hot_verdict verdict = decide_hot(question, &part->bucket);
+    if (verdict.action == QUOTA_HOT_ALLOWED) {
+        part->verdict = question->op == QUOTA_RATE_TAKE ? PART_TOKEN : PART_FREE;
+        part->lease_until_us = verdict.until_us;
+    } else if (verdict.action == QUOTA_HOT_REFUSED) {
+        part->verdict = PART_REFUSED;
+        part->retry_after_us =
+            verdict.until_us == UINT64_MAX ? UINT64_MAX : verdict.until_us - io_loop_now_us(rates->config.loop);
     } else {
-        long long retry = reply->element[1]->integer;
-        part->verdict = reply->element[0]->integer ? PART_ALLOWED : PART_REFUSED;
-        part->retry_after_us = retry < 0 ? UINT64_MAX : (uint64_t)retry;
+        if (verdict.action == QUOTA_HOT_LEASE) {
+            part->bucket.op = QUOTA_OP_LEASE;
+            part->bucket.want = verdict.want;
+        }
+        question->own.waiting++;
+        quota_redis_ask(rates->redis, &part->bucket);
     }
-    part_done(part);
 }
 
 void quota_rates_ask(struct quota_rates *rates, struct quota_question *question)
@@ -228,12 +263,12 @@ void quota_rates_ask(struct quota_rates *rates, struct quota_question *question)
     question->own.waiting = 1; /* ours: nothing ends before all are asked */
     for (size_t i = 0; i < question->count; i++) {
         struct quota_part *part = &question->own.parts[i];
-        *part = (struct quota_part){.question = question, .verdict = PART_FREE};
-        if (!limit_of(rates, question->items[i].kind))
-            continue;
-        part->verdict = PART_LOCAL;
-        if (rates->redis && send_script(rates, &question->items[i], op_name(question->op), false, on_verdict, part))
-            question->own.waiting++;
+        bool limited = is_limited(rates, question->items[i].kind);
+        part->question = question;
+        part->verdict = limited ? PART_LOCAL : PART_FREE;
+        part->retry_after_us = 0;
+        if (limited && rates->redis)
+            ask_one(question, i);
     }
     part_done(&question->own.parts[0]);
 }

@@ -5,12 +5,13 @@
  *   open    allowed
  *   closed  refused, to be tried again in a second
  * One key per bucket, charged by one Lua script under Redis' own clock (quota_script.c), so instances need not agree
- * on a time. One loop. */
+ * on a time. Questions of one turn go together (quota_redis.h); keys in frequent use are mostly decided here, by leases
+ * of tokens (quota_hot.h). One loop. */
 #ifndef CHASQUI_QUOTA_RATES_H
 #define CHASQUI_QUOTA_RATES_H
 
+#include "quota-service/quota_redis.h"
 #include "quota-service/quota_state.h"
-#include "redis/redis_client.h"
 
 struct quota_rates;
 
@@ -20,7 +21,8 @@ struct quota_rates_config {
     const char *cluster;                /* part of the keys' names */
     const struct redis_settings *redis; /* not configured: memory alone */
     const struct quota_limits *limits;
-    struct quota_state *memory; /* borrowed; with the share of the limits (quota_settings.instances) */
+    struct quota_state *memory;         /* borrowed; with the share of the limits (quota_settings.instances) */
+    const struct quota_settings *quota; /* instances and hot keys; borrowed */
     void (*on_redis)(void *ctx, bool up, const char *why); /* may be NULL */
     void *ctx;
 };
@@ -45,10 +47,11 @@ struct quota_question {
         struct quota_rates *rates;
         size_t waiting;
         struct quota_part {
+            struct quota_bucket bucket;
             struct quota_question *question;
-            enum { PART_FREE, PART_ALLOWED, PART_REFUSED, PART_LOCAL } verdict;
+            enum { PART_FREE, PART_ALLOWED, PART_TOKEN, PART_REFUSED, PART_LOCAL } verdict;
             uint64_t retry_after_us;
-            bool sent_whole; /* the script went with it: NOSCRIPT is not answered twice */
+            uint64_t lease_until_us; /* PART_TOKEN: of the lease that the token is from */
         } parts[QUOTA_RATES_MAX];
     } own;
 };

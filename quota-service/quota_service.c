@@ -1,11 +1,14 @@
 #include "quota-service/quota_service.h"
 
-#include "base/cq_log.h"
+#include "base/cq_assert.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
 #include "proto/quota.pb-c.h"
 
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MESSAGE_MAX (512u << 10) /* 1,000 counts with keys of QUOTA_KEY_MAX bytes */
 
@@ -14,17 +17,14 @@ static struct cq_slice slice_of(const ProtobufCBinaryData *data)
     return cq_slice_of(data->data, data->len);
 }
 
+#define ANSWER_MAX 64 /* bytes of a packed Verdict or Renewed: a few numbers */
+
 static void reply_message(struct rpc_request *request, const ProtobufCMessage *message)
 {
-    struct cq_buf out;
-    cq_buf_init(&out, 256);
-    size_t len = protobuf_c_message_get_packed_size(message);
-    uint8_t *at = cq_buf_reserve(&out, len);
-    if (at)
-        cq_buf_commit(&out, protobuf_c_message_pack(message, at));
-    const struct rpc_answer answer = {.rc = at ? CQ_OK : CQ_E_INTERNAL, .message = cq_buf_slice(&out)};
-    rpc_reply(request, &answer);
-    cq_buf_fini(&out);
+    uint8_t out[ANSWER_MAX];
+    CQ_ASSERT(protobuf_c_message_get_packed_size(message) <= sizeof out);
+    rpc_reply(request,
+              &(struct rpc_answer){.rc = CQ_OK, .message = cq_slice_of(out, protobuf_c_message_pack(message, out))});
 }
 
 static void reply_verdict(struct rpc_request *request, const struct quota_answer *answer)
@@ -38,62 +38,124 @@ static void reply_verdict(struct rpc_request *request, const struct quota_answer
 
 /* ---- Rates: answered at once or when Redis has answered ---- */
 
-struct rates_call {
+#define CALL_BYTES 1024     /* a message of some items is unpacked in here; a longer one in memory of its own */
+#define IDLE_CALLS_MAX 4096 /* kept for later */
+
+struct quota_call {
     struct quota_question question;
+    struct quota_service *service;
     struct rpc_request *request;
     Chasqui__Quota__Rates *message; /* the items' keys are in it */
+    ProtobufCAllocator allocator;
+    struct quota_call *next; /* while it is idle */
+    size_t used;
+    _Alignas(max_align_t) uint8_t bytes[CALL_BYTES];
 };
+
+static void *call_alloc(void *data, size_t size)
+{
+    struct quota_call *call = data;
+    size_t rounded = (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
+    if (size > CALL_BYTES || rounded > CALL_BYTES - call->used)
+        return cq_malloc(size);
+    call->used += rounded;
+    return call->bytes + call->used - rounded;
+}
+
+static void call_dealloc(void *data, void *bytes)
+{
+    struct quota_call *call = data;
+    uintptr_t at = (uintptr_t)bytes, from = (uintptr_t)call->bytes;
+    if (at < from || at >= from + CALL_BYTES)
+        free(bytes);
+}
+
+static struct quota_call *call_new(struct quota_service *service, struct rpc_request *request)
+{
+    struct quota_call *call = service->idle;
+    if (call) {
+        service->idle = call->next;
+        service->idle_count--;
+    } else {
+        call = cq_malloc(sizeof *call);
+    }
+    call->service = service;
+    call->request = request;
+    call->message = NULL;
+    call->allocator = (ProtobufCAllocator){.alloc = call_alloc, .free = call_dealloc, .allocator_data = call};
+    call->used = 0;
+    return call;
+}
+
+static void call_free(struct quota_call *call)
+{
+    struct quota_service *service = call->service;
+    chasqui__quota__rates__free_unpacked(call->message, &call->allocator);
+    if (service->idle_count == IDLE_CALLS_MAX) {
+        free(call);
+        return;
+    }
+    call->next = service->idle;
+    service->idle = call;
+    service->idle_count++;
+}
+
+void quota_service_fini(struct quota_service *service)
+{
+    for (struct quota_call *next; service->idle; service->idle = next) {
+        next = service->idle->next;
+        free(service->idle);
+    }
+    service->idle_count = 0;
+}
 
 static void on_rates_done(struct quota_question *question, const struct quota_answer *answer)
 {
-    struct rates_call *call = cq_containerof(question, struct rates_call, question);
+    struct quota_call *call = cq_containerof(question, struct quota_call, question);
     if (question->op == QUOTA_RATE_CHARGE)
         rpc_reply_rc(call->request, CQ_OK);
     else
         reply_verdict(call->request, answer);
-    chasqui__quota__rates__free_unpacked(call->message, NULL);
-    free(call);
+    call_free(call);
 }
 
-static void ask_rates(struct quota_service *service, struct rpc_request *request, Chasqui__Quota__Rates *message,
-                      enum quota_rate_op op)
+static void ask_rates(struct quota_call *call, enum quota_rate_op op)
 {
-    struct rates_call *call = cq_malloc(sizeof *call);
-    call->request = request;
-    call->message = message;
+    const Chasqui__Quota__Rates *message = call->message;
     call->question.op = op;
     call->question.count = message->n_items;
     call->question.done = on_rates_done;
     for (size_t i = 0; i < message->n_items; i++)
         call->question.items[i] = (struct quota_rate_item){message->items[i]->kind, slice_of(&message->items[i]->key),
                                                            message->items[i]->cost};
-    quota_rates_ask(service->rates, &call->question);
+    quota_rates_ask(call->service->rates, &call->question);
 }
 
 /* NULL, and the request is answered: malformed, empty, or too many. */
-static Chasqui__Quota__Rates *read_rates(struct rpc_request *request)
+static struct quota_call *read_rates(struct quota_service *service, struct rpc_request *request)
 {
     struct cq_slice bytes = rpc_request_message(request);
-    Chasqui__Quota__Rates *message = chasqui__quota__rates__unpack(NULL, bytes.len, bytes.data);
-    if (message && message->n_items > 0 && message->n_items <= QUOTA_RATES_MAX)
-        return message;
-    chasqui__quota__rates__free_unpacked(message, NULL);
+    struct quota_call *call = call_new(service, request);
+    call->message = chasqui__quota__rates__unpack(&call->allocator, bytes.len, bytes.data);
+    if (call->message && call->message->n_items > 0 && call->message->n_items <= QUOTA_RATES_MAX)
+        return call;
+    call_free(call);
     rpc_reply_rc(request, CQ_E_PROTO);
     return NULL;
 }
 
 static void on_rate_check(struct rpc_request *request, void *ctx)
 {
-    Chasqui__Quota__Rates *message = read_rates(request);
-    if (message)
-        ask_rates(ctx, request, message, message->peek ? QUOTA_RATE_PEEK : QUOTA_RATE_TAKE);
+    struct quota_call *call = read_rates(ctx, request);
+    if (call)
+        ask_rates(call, call->message->peek ? QUOTA_RATE_PEEK : QUOTA_RATE_TAKE);
 }
 
 static void on_rate_charge(struct rpc_request *request, void *ctx)
 {
-    Chasqui__Quota__Rates *message = read_rates(request);
-    if (message)
-        ask_rates(ctx, request, message, QUOTA_RATE_CHARGE);
+    struct quota_call *call = read_rates(ctx, request);
+    if (call)
+        ask_rates(call, QUOTA_RATE_CHARGE);
 }
 
 /* ---- Counts ---- */

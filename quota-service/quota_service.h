@@ -9,7 +9,12 @@ struct quota_service {
     struct quota_state *state; /* counts */
     struct quota_rates *rates;
     uint64_t lease_us;
+    struct quota_call *idle; /* memory of questions that are answered */
+    size_t idle_count;
 };
+
+/* When no question is open any more. */
+void quota_service_fini(struct quota_service *service);
 
 /* The method table for rpc_server_new; `service` is the handlers' context. */
 struct rpc_service quota_rpc_service(struct quota_service *service);

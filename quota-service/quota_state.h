@@ -17,6 +17,8 @@ struct quota_settings {
     int64_t count_keys_max;
     uint64_t lease_us;
     int64_t instances; /* of the quota-service: rates kept here are limited to this one's share; 0: 1 */
+    int64_t hot_rate;  /* questions about one key in a second, from which on Redis is not asked each time; 0: it is */
+    uint64_t hot_lease_us; /* for how long what Redis said of such a key is used */
 };
 
 struct quota_state;

@@ -90,6 +90,7 @@ struct redis_client {
     bool dialling; /* the fiber holds the client: it frees it when `closing` */
     bool closing;
     char told[CQ_ERR_TEXT_SIZE]; /* the last trouble that was logged */
+    char refused[CQ_ERR_TEXT_SIZE];
 };
 
 static void schedule_redial(struct redis_client *client)
@@ -164,14 +165,20 @@ static void on_late(struct io_timer *timer)
 
 /* ---- Input ---- */
 
-/* These say that the server is not, or not yet, the master that we need. */
+/* These say that the server is not, or not yet, the master that we need, or does not do what we need. */
 static bool means_wrong_server(const redisReply *reply)
 {
-    static const char *const codes[] = {"READONLY ", "LOADING ", "MASTERDOWN ", "NOAUTH ", "NOREPLICAS "};
+    static const char *const codes[] = {"READONLY ", "LOADING ",    "MASTERDOWN ", "NOAUTH ",
+                                        "NOPERM ",   "NOREPLICAS ", "MISCONF ",    "OOM "};
     for (size_t i = 0; reply->type == REDIS_REPLY_ERROR && i < sizeof codes / sizeof *codes; i++)
         if (strncmp(reply->str, codes[i], strlen(codes[i])) == 0)
             return true;
     return false;
+}
+
+static void say_refused(struct redis_client *client, const redisReply *reply)
+{
+    snprintf(client->refused, sizeof client->refused, "%.120s: %s", reply->str, redis_advice(reply->str));
 }
 
 /* NULL: go on; else why the connection must end. */
@@ -183,6 +190,8 @@ static const char *take_replies(struct redis_client *client)
             return client->unread > REDIS_REPLY_MAX ? "a reply is too long" : NULL;
         client->unread = 0;
         bool expected = client->count > 0, wrong = means_wrong_server(reply);
+        if (wrong)
+            say_refused(client, reply);
         if (expected)
             settle_first(client, reply);
         freeReplyObject(reply);
@@ -191,7 +200,7 @@ static const char *take_replies(struct redis_client *client)
         if (!expected)
             return "a reply to no command";
         if (wrong)
-            return "the server is not the master any more, or refuses writes";
+            return client->refused;
         reply = NULL;
     }
     return "what came is not Redis' protocol";
@@ -240,6 +249,7 @@ static void go_up(struct redis_client *client, struct io_conn *conn)
 
 static void free_memory(struct redis_client *client)
 {
+    redisFreeCommand((char *)(uintptr_t)client->dial.probe.data);
     io_tls_free(&client->dial.tls);
     cq_wipe(client->password, sizeof client->password);
     free(client->ring);
@@ -294,6 +304,15 @@ static enum cq_rc open_tls(struct redis_client *client, struct cq_err *err)
     return s->tls ? io_tls_client_new(&options, &client->dial.tls, err) : CQ_OK;
 }
 
+static enum cq_rc format_probe(struct redis_client *client, struct cq_err *err)
+{
+    size_t len = 0, count = client->config.probe_count;
+    char *text = count ? redis_format_command(client->config.probe, count, &len) : NULL;
+    client->dial.probe = cq_slice_of(text, len);
+    client->config.probe = NULL; /* it was the caller's */
+    return text || !count ? CQ_OK : CQ_FAIL(err, CQ_E_CONFIG, "redis: the probe is too long");
+}
+
 enum cq_rc redis_client_new(const struct redis_client_config *config, struct redis_client **client_r,
                             struct cq_err *err)
 {
@@ -308,6 +327,8 @@ enum cq_rc redis_client_new(const struct redis_client_config *config, struct red
     io_timer_init(&client->redial, config->loop, redial);
     io_timer_init(&client->late, config->loop, on_late);
     enum cq_rc rc = read_password(client, err);
+    if (rc == CQ_OK)
+        rc = format_probe(client, err);
     if (rc == CQ_OK)
         rc = open_tls(client, err);
     if (rc != CQ_OK) {

@@ -21,7 +21,7 @@ struct redis_client;
 #define REDIS_SERVERS_MAX 8
 #define REDIS_PENDING_MAX 32768       /* commands without a reply; more are refused */
 #define REDIS_REPLY_MAX (64u << 10)   /* bytes of one reply; a longer one ends the connection */
-#define REDIS_ARGS_MAX 16             /* of one command */
+#define REDIS_ARGS_MAX 160            /* of one command */
 #define REDIS_COMMAND_MAX (16u << 10) /* bytes of one command */
 
 /* Settings redis.*; no servers and no Sentinels: Redis is not used. */
@@ -50,6 +50,8 @@ struct redis_client_config {
     struct io_pool *resolver;              /* for names of servers */
     const struct redis_settings *settings; /* borrowed */
     const char *load_script;               /* SCRIPT LOADed on each connection before it is up; may be NULL */
+    const struct cq_slice *probe;          /* then this command, which has to succeed: is the user allowed to do what */
+    size_t probe_count;                    /* will be done? Copied; 0: none */
     redis_state_fn *on_state;              /* may be NULL */
     void *ctx;
 };

@@ -8,23 +8,31 @@
 
 /* ---- One command and its reply ---- */
 
-bool redis_write_command(struct io_conn *conn, const struct cq_slice *args, size_t count)
+char *redis_format_command(const struct cq_slice *args, size_t count, size_t *len_r)
 {
     const char *argv[REDIS_ARGS_MAX];
     size_t lens[REDIS_ARGS_MAX], total = 0;
     if (count > REDIS_ARGS_MAX)
-        return false;
+        return NULL;
     for (size_t i = 0; i < count; i++) {
         argv[i] = (const char *)args[i].data;
         lens[i] = args[i].len;
         if ((total += args[i].len) > REDIS_COMMAND_MAX)
-            return false;
+            return NULL;
     }
     char *text = NULL;
     int len = redisFormatCommandArgv(&text, (int)count, argv, lens);
-    if (len < 0)
+    *len_r = len < 0 ? 0 : (size_t)len;
+    return len < 0 ? NULL : text;
+}
+
+bool redis_write_command(struct io_conn *conn, const struct cq_slice *args, size_t count)
+{
+    size_t len;
+    char *text = redis_format_command(args, count, &len);
+    if (!text)
         return false;
-    io_conn_write(conn, cq_slice_of(text, (size_t)len));
+    io_conn_write(conn, cq_slice_of(text, len));
     redisFreeCommand(text);
     return true;
 }
@@ -54,20 +62,55 @@ static enum cq_rc read_reply(struct io_conn *conn, uint64_t deadline_us, redisRe
     return rc;
 }
 
-/* CQ_OK with a reply that is no error; the caller frees it. `what` is for messages. */
+/* What an operator does about it, by how the error begins. */
+static const struct {
+    const char *code, *advice;
+} advices[] = {
+    {"WRONGPASS", "look at redis.user and redis.password_file"},
+    {"NOAUTH", "it wants a password: set redis.password_file"},
+    {"NOPERM", "the ACL of redis.user is too narrow: see quota-service/README.md"},
+    {"READONLY", "it is a read-only replica: name the master, or use redis.sentinels"},
+    {"NOREPLICAS", "it has too few replicas to write (min-replicas-to-write)"},
+    {"MISCONF", "it cannot save to its disk and refuses writes: look at its log"},
+    {"OOM", "it is out of memory: raise maxmemory, or set maxmemory-policy volatile-ttl"},
+    {"LOADING", "it is starting"},
+};
+
+const char *redis_advice(const char *error)
+{
+    for (size_t i = 0; i < sizeof advices / sizeof *advices; i++)
+        if (strncmp(error, advices[i].code, strlen(advices[i].code)) == 0)
+            return advices[i].advice;
+    bool in_script = strstr(error, "ACL failure in script") || strstr(error, "user executing the script can't");
+    return in_script ? redis_advice("NOPERM") : "";
+}
+
+static enum cq_rc fail_with(const char *what, const char *error, struct cq_err *err)
+{
+    const char *advice = redis_advice(error);
+    return CQ_FAIL(err, CQ_E_DENIED, "%s: %.120s%s%s%s", what, error, *advice ? " (" : "", advice, *advice ? ")" : "");
+}
+
+/* The reply to what was written, which is no error; the caller frees it. `what` is for messages. */
+static enum cq_rc hear(struct io_conn *conn, uint64_t deadline_us, const char *what, redisReply **reply_r,
+                       struct cq_err *err)
+{
+    enum cq_rc rc = read_reply(conn, deadline_us, reply_r, err);
+    if (rc == CQ_OK && (*reply_r)->type == REDIS_REPLY_ERROR) {
+        rc = fail_with(what, (*reply_r)->str, err);
+        freeReplyObject(*reply_r);
+        *reply_r = NULL;
+    }
+    return rc;
+}
+
 static enum cq_rc ask(struct io_conn *conn, uint64_t deadline_us, const char *what, const struct cq_slice *args,
                       size_t count, redisReply **reply_r, struct cq_err *err)
 {
     *reply_r = NULL;
     if (!redis_write_command(conn, args, count))
         return CQ_FAIL(err, CQ_E_CONFIG, "%s: too long", what);
-    enum cq_rc rc = read_reply(conn, deadline_us, reply_r, err);
-    if (rc == CQ_OK && (*reply_r)->type == REDIS_REPLY_ERROR) {
-        rc = CQ_FAIL(err, CQ_E_DENIED, "%s: %.200s", what, (*reply_r)->str);
-        freeReplyObject(*reply_r);
-        *reply_r = NULL;
-    }
-    return rc;
+    return hear(conn, deadline_us, what, reply_r, err);
 }
 
 static enum cq_rc tell(struct io_conn *conn, uint64_t deadline_us, const char *what, const struct cq_slice *args,
@@ -97,7 +140,7 @@ static enum cq_rc login(const struct redis_dial *dial, struct io_conn *conn, uin
     const struct cq_slice args[] = {cq_slice_cstr("AUTH"), cq_slice_cstr(dial->settings->user), dial->password};
     if (!dial->password.len)
         return CQ_OK;
-    enum cq_rc rc = tell(conn, deadline_us, "AUTH (redis.user, redis.password_file)", args, 3, err);
+    enum cq_rc rc = tell(conn, deadline_us, "AUTH", args, 3, err);
     return rc == CQ_E_DENIED ? CQ_E_AUTH : rc;
 }
 
@@ -153,6 +196,18 @@ static enum cq_rc load_script(const struct redis_dial *dial, struct io_conn *con
     return dial->load_script ? tell(conn, deadline_us, "SCRIPT LOAD", args, 3, err) : CQ_OK;
 }
 
+static enum cq_rc probe(const struct redis_dial *dial, struct io_conn *conn, uint64_t deadline_us, struct cq_err *err)
+{
+    redisReply *reply = NULL;
+    if (!dial->probe.len)
+        return CQ_OK;
+    io_conn_write(conn, dial->probe);
+    enum cq_rc rc = hear(conn, deadline_us, "a trial", &reply, err);
+    if (reply)
+        freeReplyObject(reply);
+    return rc;
+}
+
 static enum cq_rc dial_server(const struct redis_dial *dial, struct cq_slice host_port, struct io_conn **conn_r,
                               struct cq_err *err)
 {
@@ -162,6 +217,8 @@ static enum cq_rc dial_server(const struct redis_dial *dial, struct cq_slice hos
         rc = check_role(*conn_r, deadline, err);
         if (rc == CQ_OK)
             rc = load_script(dial, *conn_r, deadline, err);
+        if (rc == CQ_OK)
+            rc = probe(dial, *conn_r, deadline, err);
         if (rc != CQ_OK)
             io_conn_free(conn_r);
     }

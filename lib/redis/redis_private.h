@@ -13,11 +13,18 @@ struct redis_dial {
     struct cq_slice password; /* empty: none */
     struct io_tls *tls;       /* NULL: plain, to loopback addresses alone */
     const char *load_script;
+    struct cq_slice probe; /* a whole command in Redis' protocol; empty: none */
 };
 
 /* On a fiber: a connection to the master, authenticated, the script loaded, input paused. The error's text says which
  * server and what to do. */
 enum cq_rc redis_dial_master(const struct redis_dial *dial, struct io_conn **conn_r, struct cq_err *err);
+
+/* The command in Redis' protocol; freed by redisFreeCommand. NULL: too long or too many arguments. */
+char *redis_format_command(const struct cq_slice *args, size_t count, size_t *len_r);
+
+/* What an operator does about an error of Redis; "" when there is nothing to say. */
+const char *redis_advice(const char *error);
 
 /* The command in Redis' protocol, appended to the connection's output. False: too long or too many arguments. */
 bool redis_write_command(struct io_conn *conn, const struct cq_slice *args, size_t count);

@@ -1,4 +1,5 @@
 /* Rates in real Redis servers: shared, exact, and never waited for. */
+#include "quota-service/quota_hot.h"
 #include "quota-service/quota_rates.h"
 
 #include "base/cq_hex.h"
@@ -25,6 +26,7 @@ static struct redis_fixture server;
 struct instance {
     struct redis_settings redis;
     struct quota_limits limits;
+    struct quota_settings quota;
     struct quota_state *memory;
     struct quota_rates *rates;
     bool up;
@@ -41,18 +43,20 @@ static void on_redis(void *ctx, bool up, const char *why)
 static enum cq_rc open_instance(struct instance *instance, const char *settings, struct cq_err *err)
 {
     struct cq_config_part parts[] = {quota_limits_config_part(&instance->limits), redis_config_part(&instance->redis)};
-    const struct quota_settings memory = {
-        .rate_keys_max = 1000, .count_keys_max = 1000, .lease_us = 15 * SEC, .instances = 2};
+    instance->quota.rate_keys_max = instance->quota.count_keys_max = 1000;
+    instance->quota.lease_us = 15 * SEC;
+    instance->quota.instances = instance->quota.instances ? instance->quota.instances : 2;
     enum cq_rc rc = cq_config_parse(parts, 2, "/test", cq_slice_cstr(settings), pool, err);
     if (rc != CQ_OK)
         return rc;
-    instance->memory = quota_state_new(&memory, &instance->limits);
+    instance->memory = quota_state_new(&instance->quota, &instance->limits);
     const struct quota_rates_config config = {.loop = loop,
                                               .resolver = resolver,
                                               .cluster = "c1",
                                               .redis = &instance->redis,
                                               .limits = &instance->limits,
                                               .memory = instance->memory,
+                                              .quota = &instance->quota,
                                               .on_redis = on_redis,
                                               .ctx = instance};
     return quota_rates_new(&config, &instance->rates, err);
@@ -62,13 +66,27 @@ static void open_with(struct instance *instance, const char *more)
 {
     char text[1024];
     struct cq_err err = {0};
-    *instance = (struct instance){0};
+    *instance = (struct instance){.quota = instance->quota};
     snprintf(text, sizeof text,
              "limits: {auth_address: {count: 100, period: 10h}, auth_account: {count: 3, period: 10h}, "
              "auth_pair: {count: 4, period: 10h, without_redis: closed}, connect: {count: 5, period: 10h}}\n"
              "redis: {servers: ['%s'], timeout: 500ms%s}\n",
              server.address, more);
     assert_int_equal(open_instance(instance, text, &err), CQ_OK);
+}
+
+#define TURN_UNTIL(condition)                                                                                          \
+    for (int turns_ = 0; !(condition); turns_++) {                                                                     \
+        assert_true(turns_ < TURNS_MAX);                                                                               \
+        io_loop_turn(loop, true);                                                                                      \
+    }
+
+/* With keys that are hot at five questions in a second. */
+static void open_hot(struct instance *instance, int64_t instances)
+{
+    instance->quota = (struct quota_settings){.instances = instances, .hot_rate = 5, .hot_lease_us = 5 * SEC};
+    open_with(instance, "");
+    TURN_UNTIL(instance->up);
 }
 
 static void close_instance(struct instance *instance)
@@ -78,12 +96,6 @@ static void close_instance(struct instance *instance)
     for (int i = 0; i < 10; i++)
         io_loop_turn(loop, false);
 }
-
-#define TURN_UNTIL(condition)                                                                                          \
-    for (int turns_ = 0; !(condition); turns_++) {                                                                     \
-        assert_true(turns_ < TURNS_MAX);                                                                               \
-        io_loop_turn(loop, true);                                                                                      \
-    }
 
 /* ---- Asking ---- */
 
@@ -149,6 +161,8 @@ static int setup(void **state)
     (void)state;
     cq_metrics_register(&quota_metrics);
     cq_metrics_register(&quota_rates_metrics);
+    cq_metrics_register(&quota_redis_metrics);
+    cq_metrics_register(&quota_hot_metrics);
     cq_metrics_register(&redis_metrics);
     pool = cq_pool_new(4096);
     loop = io_loop_new(NULL);
@@ -199,10 +213,128 @@ static void instances_share_a_limit_exactly(void **state)
         close_instance(&all[i]);
 }
 
+/* ---- Keys in frequent use ---- */
+
+/* So many questions of each instance in turn, one after the other; how many were allowed. */
+static int take_in_turn(struct instance *all, int instances, int each)
+{
+    int allowed = 0;
+    for (int i = 0; i < instances * each; i++)
+        allowed += take(&all[i % instances], QUOTA_AUTH_ADDRESS, "192.0.2.1");
+    return allowed;
+}
+
+static void ten_instances_with_leases_share_a_limit(void **state)
+{
+    (void)state;
+    enum { INSTANCES = 10 };
+    static struct instance all[INSTANCES];
+    for (int i = 0; i < INSTANCES; i++)
+        open_hot(&all[i], INSTANCES);
+    int64_t leases = cq_metric_value(&quota_hot_metrics, 1, 0);
+    assert_int_equal(take_in_turn(all, INSTANCES, 50), 100);
+    assert_true(cq_metric_value(&quota_hot_metrics, 1, 0) > leases);
+    for (int i = 0; i < INSTANCES; i++)
+        close_instance(&all[i]);
+}
+
+static void an_instance_that_dies_loses_its_lease_and_no_more(void **state)
+{
+    (void)state;
+    struct instance dies = {0}, lives = {0};
+    open_hot(&dies, 1);
+    open_hot(&lives, 1);
+    int64_t leased = cq_metric_value(&quota_hot_metrics, 2, 0), used = cq_metric_value(&quota_hot_metrics, 2, 1);
+    assert_int_equal(take_in_turn(&dies, 1, 20), 20);
+    int64_t lost =
+        cq_metric_value(&quota_hot_metrics, 2, 0) - leased - cq_metric_value(&quota_hot_metrics, 2, 1) + used;
+    assert_true(lost > 0);
+    close_instance(&dies);
+    assert_int_equal(take_in_turn(&lives, 1, 200), 80 - lost);
+    close_instance(&lives);
+}
+
+static int64_t questions(void)
+{
+    char line[64];
+    redis_fixture_cli(&server, "INFO commandstats | sed -n 's/^cmdstat_evalsha:calls=\\([0-9]*\\).*/\\1/p'", line,
+                      sizeof line);
+    return atoll(line);
+}
+
+static void a_key_in_frequent_use_costs_few_questions(void **state)
+{
+    (void)state;
+    struct instance one = {0};
+    open_hot(&one, 1);
+    const struct quota_rate_item peeked = item(QUOTA_AUTH_ADDRESS, "192.0.2.9");
+    int64_t before = questions();
+    assert_int_equal(take_many(&one, QUOTA_AUTH_ADDRESS, "192.0.2.1", 1000), 100); /* and then refusals */
+    for (int i = 0; i < 1000; i++)
+        assert_true(ask(&one, QUOTA_RATE_PEEK, &peeked, 1).allowed);
+    assert_in_range(questions() - before, 10, 200);
+    before = questions();
+    for (int i = 0; i < 20; i++) /* not in frequent use: all are asked, in one call */
+        assert_true(take(&one, QUOTA_CONNECT, (const char[]){(char)('a' + i), 0}));
+    assert_int_equal(questions() - before, 20);
+    close_instance(&one);
+}
+
+static void questions_of_one_turn_go_together(void **state)
+{
+    (void)state;
+    enum { COUNT = 200 };
+    static struct asked asked[COUNT];
+    static char keys[COUNT][8];
+    struct instance one = {0};
+    open_with(&one, "");
+    TURN_UNTIL(one.up);
+    int64_t before = questions();
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(keys[i], sizeof keys[i], "%d", i / 4);
+        const struct quota_rate_item what = item(QUOTA_AUTH_ACCOUNT, keys[i]);
+        ask_later(&one, &asked[i], QUOTA_RATE_TAKE, &what, 1);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        TURN_UNTIL(asked[i].done);
+        assert_int_equal(asked[i].answer.allowed, i % 4 < 3); /* in their order, each key by its own limit of 3 */
+    }
+    assert_int_equal(questions() - before, (COUNT + QUOTA_BATCH_MAX - 1) / QUOTA_BATCH_MAX);
+    close_instance(&one);
+}
+
+static void a_broken_key_spoils_no_other_one(void **state)
+{
+    (void)state;
+    struct asked asked[3];
+    struct instance one = {0};
+    char key[256], command[320], line[64];
+    const struct quota_rate_item all[] = {item(QUOTA_AUTH_PAIR, "a"), item(QUOTA_AUTH_PAIR, "b"),
+                                          item(QUOTA_AUTH_PAIR, "c")};
+    open_with(&one, "");
+    TURN_UNTIL(one.up);
+    assert_true(take(&one, QUOTA_AUTH_PAIR, "b"));
+    redis_fixture_cli(&server, "--raw KEYS '*auth_pair*'", key, sizeof key);
+    snprintf(command, sizeof command, "EVAL \"redis.call('DEL', KEYS[1]) redis.call('LPUSH', KEYS[1], 'x')\" 1 %s",
+             key);
+    redis_fixture_cli(&server, command, line, sizeof line);
+    for (int i = 0; i < 3; i++)
+        ask_later(&one, &asked[i], QUOTA_RATE_TAKE, &all[i], 1);
+    for (int i = 0; i < 3; i++) {
+        TURN_UNTIL(asked[i].done);
+        assert_int_equal(asked[i].answer.allowed, i != 1); /* b's own policy: closed */
+    }
+    assert_true(one.up);
+    snprintf(command, sizeof command, "SET %s nonsense", key);
+    redis_fixture_cli(&server, command, line, sizeof line);
+    assert_true(take(&one, QUOTA_AUTH_PAIR, "b"));
+    close_instance(&one);
+}
+
 static void redis_and_memory_decide_alike(void **state)
 {
     (void)state;
-    struct instance one;
+    struct instance one = {0};
     struct cq_prng prng = {.state = 1};
     char key[8];
     open_with(&one, "");
@@ -229,7 +361,7 @@ static void redis_and_memory_decide_alike(void **state)
 static void a_refused_question_pays_for_none_of_its_items(void **state)
 {
     (void)state;
-    struct instance one;
+    struct instance one = {0};
     const struct quota_rate_item both[] = {item(QUOTA_AUTH_ADDRESS, "a"), item(QUOTA_AUTH_ACCOUNT, "b")};
     open_with(&one, "");
     TURN_UNTIL(one.up);
@@ -248,7 +380,7 @@ static void a_refused_question_pays_for_none_of_its_items(void **state)
 static void keys_end_by_themselves_and_hide_names(void **state)
 {
     (void)state;
-    struct instance one;
+    struct instance one = {0};
     char line[256];
     open_with(&one, "");
     TURN_UNTIL(one.up);
@@ -268,7 +400,7 @@ static void keys_end_by_themselves_and_hide_names(void **state)
 static void a_lost_script_is_sent_again(void **state)
 {
     (void)state;
-    struct instance one;
+    struct instance one = {0};
     char line[64];
     open_with(&one, "");
     TURN_UNTIL(one.up);
@@ -283,7 +415,7 @@ static void a_lost_script_is_sent_again(void **state)
 static void without_redis_each_limit_has_its_policy(void **state)
 {
     (void)state;
-    struct instance one;
+    struct instance one = {0};
     open_with(&one, "");
     TURN_UNTIL(one.up);
     redis_fixture_kill(&server);
@@ -301,7 +433,7 @@ static void without_redis_each_limit_has_its_policy(void **state)
 static void a_redis_that_hangs_is_left_within_the_timeout(void **state)
 {
     (void)state;
-    struct instance one;
+    struct instance one = {0};
     open_with(&one, "");
     TURN_UNTIL(one.up);
     redis_fixture_signal(&server, SIGSTOP);
@@ -319,7 +451,7 @@ static void a_redis_that_hangs_is_left_within_the_timeout(void **state)
 static void closing_answers_what_waits(void **state)
 {
     (void)state;
-    struct instance one;
+    struct instance one = {0};
     struct asked asked[3];
     const struct quota_rate_item what = item(QUOTA_AUTH_ADDRESS, "a");
     open_with(&one, "");
@@ -348,7 +480,7 @@ static void put_file(const char *name, const char *text)
 static void an_acl_user_and_tls_get_in_and_others_are_told_why(void **state)
 {
     (void)state;
-    struct instance one;
+    struct instance one = {0};
     char more[512], password[96];
     redis_fixture_make_tls(&server);
     server.tls = true;
@@ -379,6 +511,54 @@ static void an_acl_user_and_tls_get_in_and_others_are_told_why(void **state)
     close_instance(&one);
 }
 
+/* The rights that quota-service/README.md names. */
+#define RIGHTS "-@all", "+auth", "+role", "+script|load", "+eval", "+evalsha", "+time", "+get", "+set", "+del"
+
+static void start_with_user(const char *const *rights, size_t count)
+{
+    size_t n = 0;
+    const char *const user[] = {"--user", "quota", "on", ">tr0ub4dor", "resetchannels", "~chasqui:*"};
+    memcpy(server.args, user, sizeof user);
+    n = sizeof user / sizeof *user;
+    memcpy(server.args + n, rights, count * sizeof *rights);
+    server.args[n + count] = NULL;
+    redis_fixture_start(&server);
+    char password[96];
+    snprintf(password, sizeof password, "%s/password", server.dir);
+    put_file(password, "tr0ub4dor\n");
+}
+
+static void the_documented_rights_are_enough_and_all_needed(void **state)
+{
+    (void)state;
+    static const char *const rights[] = {RIGHTS};
+    enum { COUNT = sizeof rights / sizeof *rights };
+    struct instance one = {0};
+    char more[160];
+    start_with_user(rights, COUNT);
+    snprintf(more, sizeof more, ", user: quota, password_file: %s/password", server.dir);
+    open_with(&one, more);
+    TURN_UNTIL(one.up);
+    assert_int_equal(take_many(&one, QUOTA_AUTH_PAIR, "a", 10), 4);
+    close_instance(&one);
+    for (size_t without = 2; without < COUNT; without++) { /* AUTH is never refused */
+        const char *fewer[COUNT];
+        size_t n = 0;
+        for (size_t i = 0; i < COUNT; i++)
+            if (i != without)
+                fewer[n++] = rights[i];
+        if (strcmp(rights[without], "+eval") == 0 || strcmp(rights[without], "+del") == 0)
+            continue; /* needed when the script was lost, and when a debt is paid by a refund */
+        redis_fixture_kill(&server);
+        start_with_user(fewer, n);
+        open_with(&one, more);
+        TURN_UNTIL(one.why[0] || one.up);
+        assert_false(one.up);
+        assert_non_null(strstr(one.why, "ACL of redis.user"));
+        close_instance(&one);
+    }
+}
+
 static void nothing_goes_in_clear_beyond_this_machine(void **state)
 {
     (void)state;
@@ -398,7 +578,7 @@ static void a_replica_that_sentinel_promotes_is_followed(void **state)
 {
     (void)state;
     struct redis_fixture replica = {0}, sentinel = {.sentinel = true};
-    struct instance one;
+    struct instance one = {0};
     struct cq_err err = {0};
     char master_port[8], text[512], file[96];
     redis_fixture_start(&server);
@@ -450,6 +630,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(instances_share_a_limit_exactly, setup_server, teardown),
         cmocka_unit_test_setup_teardown(redis_and_memory_decide_alike, setup_server, teardown),
+        cmocka_unit_test_setup_teardown(ten_instances_with_leases_share_a_limit, setup_server, teardown),
+        cmocka_unit_test_setup_teardown(an_instance_that_dies_loses_its_lease_and_no_more, setup_server, teardown),
+        cmocka_unit_test_setup_teardown(a_key_in_frequent_use_costs_few_questions, setup_server, teardown),
+        cmocka_unit_test_setup_teardown(questions_of_one_turn_go_together, setup_server, teardown),
+        cmocka_unit_test_setup_teardown(a_broken_key_spoils_no_other_one, setup_server, teardown),
+        cmocka_unit_test_setup_teardown(the_documented_rights_are_enough_and_all_needed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_refused_question_pays_for_none_of_its_items, setup_server, teardown),
         cmocka_unit_test_setup_teardown(keys_end_by_themselves_and_hide_names, setup_server, teardown),
         cmocka_unit_test_setup_teardown(a_lost_script_is_sent_again, setup_server, teardown),

@@ -2,6 +2,7 @@ chasqui_unit_test(limits/gcra DEPS cq_limits)
 chasqui_unit_test(limits/lease_table DEPS cq_limits)
 chasqui_unit_test(limits/quota_client DEPS cq_quota)
 chasqui_unit_test(quota-service/quota_state DEPS cq_quota_service)
+chasqui_unit_test(quota-service/quota_hot DEPS cq_quota_service)
 
 # Front-ends and the service over loopback TLS.
 chasqui_unit_test(quota-service/quota_rpc

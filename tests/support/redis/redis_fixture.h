@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define REDIS_FIXTURE_ARGS_MAX 16
+#define REDIS_FIXTURE_ARGS_MAX 24
 
 struct redis_fixture {
     pid_t pid;

@@ -36,14 +36,19 @@ static void open_service(const struct quota_settings *like)
 {
     static const struct redis_settings no_redis;
     service = (struct quota_service){.state = quota_state_new(like, &limits), .lease_us = LEASE_US};
-    const struct quota_rates_config rates = {
-        .loop = fx_loop, .cluster = "c1", .redis = &no_redis, .limits = &limits, .memory = service.state};
+    const struct quota_rates_config rates = {.loop = fx_loop,
+                                             .cluster = "c1",
+                                             .redis = &no_redis,
+                                             .limits = &limits,
+                                             .memory = service.state,
+                                             .quota = like};
     assert_int_equal(quota_rates_new(&rates, &service.rates, NULL), CQ_OK);
 }
 
 static void close_service(void)
 {
     quota_rates_free(&service.rates);
+    quota_service_fini(&service);
     quota_state_free(&service.state);
 }
 
@@ -236,7 +241,7 @@ static void many_keys(void *arg)
     for (uint64_t account = 0; account < 1000; account++) /* two full messages and an empty rest */
         assert_int_equal(begin(0, account), CQ_OK);
     close_service();
-    open_service(&(struct quota_settings){1000, 2000, LEASE_US, 1});
+    open_service(&(struct quota_settings){.rate_keys_max = 1000, .count_keys_max = 2000, .lease_us = LEASE_US});
     WAIT_UNTIL(service_knows(200, 1));
     assert_true(service_knows(3, 1));
     close_all();

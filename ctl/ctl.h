@@ -97,6 +97,7 @@ struct ctl_call {
     bool command;
     uint32_t group;
     struct cq_slice message;
+    struct cq_slice raw;
 };
 enum rpc_fate ctl_rpc(struct ctl *ctl, const struct ctl_call *call, struct rpc_reply_in *reply_r, struct cq_err *err);
 /* What a fate and result code mean to the shell. */
@@ -105,5 +106,6 @@ enum ctl_exit ctl_exit_of(enum rpc_fate fate, enum cq_rc rc);
 /* Carry a request out, on a fiber; print its answer. */
 enum ctl_exit ctl_run_admin(struct ctl *ctl, const struct ctl_request *request);
 enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request);
+enum ctl_exit ctl_replay(struct ctl *ctl, const struct ctl_request *request); /* "events replay" */
 
 #endif

@@ -98,6 +98,8 @@ void ctl_man(struct cq_buf *out, const struct cq_arg *options, size_t option_cou
         "chasquictl account list --state creating",
         "chasquictl app-password add ana@example.org --label phone --services imap,smtp",
         "chasquictl session kick ana@example.org",
+        "chasquictl events replay --dry-run",
+        "chasquictl events replay /var/lib/chasqui/events.ndjson --rotated --since 6h --topic mail.delivery",
         "chasquictl shard list -o json",
     };
     for (size_t i = 0; i < sizeof examples / sizeof *examples; i++)

@@ -20,6 +20,8 @@ enum rpc_fate ctl_rpc(struct ctl *ctl, const struct ctl_call *call, struct rpc_r
         .group = call->group,
         .deadline_us = cq_time_mono_us() + ctl->settings.timeout_us,
         .message = call->message,
+        .raw = &call->raw,
+        .raw_count = call->raw.len ? 1 : 0,
     };
     enum rpc_fate fate = rpc_call(client, &what, ctl->pool, reply_r, err);
     rpc_client_free(&client);

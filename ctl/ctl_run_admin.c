@@ -3,6 +3,7 @@
 
 #include <proto/admin.pb-c.h>
 #include <stdio.h>
+#include <string.h>
 
 static struct cq_slice pack_request(struct ctl *ctl, const struct ctl_request *request)
 {
@@ -116,6 +117,8 @@ enum ctl_exit ctl_run_admin(struct ctl *ctl, const struct ctl_request *request)
         fprintf(stderr, "chasquictl: the settings name no front-end with the role admin (admin: [host:port])\n");
         return CTL_USAGE;
     }
+    if (strcmp(request->command->name, "events replay") == 0)
+        return ctl_replay(ctl, request);
     return request->command->target == ADMIN_TARGET_ALL_ADMIN ? ask_all(ctl, request, message)
                                                               : ask_one(ctl, request, message);
 }

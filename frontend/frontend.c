@@ -290,12 +290,20 @@ static bool tell_directory(void *ctx, char text[static ADMIN_TEXT_MAX])
     return true;
 }
 
+/* The same. */
+static bool tell_events(void *ctx, char text[static ADMIN_TEXT_MAX])
+{
+    event_ring_tell(((struct frontend *)ctx)->events, text, ADMIN_TEXT_MAX);
+    return true;
+}
+
 static enum cq_rc open_admin(struct frontend *f, struct cq_err *err)
 {
     f->admin_http = admin_http_new(&f->config->admin);
     f->ready = admin_check_add(f->admin_http, "shards", ADMIN_READY | ADMIN_STARTUP);
     admin_check_add_fn(f->admin_http, "loops", ADMIN_LIVE | ADMIN_READY, loops_turn, f);
     admin_check_add_fn(f->admin_http, "directory", ADMIN_READY, tell_directory, f);
+    admin_check_add_fn(f->admin_http, "events", ADMIN_READY, tell_events, f);
     admin_http_on_drain(f->admin_http, on_drain, f);
     enum cq_rc rc = admin_http_start(f->admin_http, err);
     if (rc != CQ_OK || !f->config->frontend.admin_listen[0])

@@ -1,5 +1,6 @@
 #include "admin/admin_service.h"
 
+#include "admin/admin_replay.h"
 #include "admin/admin_request.h"
 #include "base/cq_hex.h"
 #include "base/cq_log.h"
@@ -233,6 +234,8 @@ static void on_run(struct rpc_request *rpc, void *ctx)
 
 static const struct rpc_method methods[] = {
     {CHASQUI__ADMIN__METHOD__RUN, "ADMIN_RUN", RPC_ROLE_OPERATOR, RPC_METHOD_COMMAND, MESSAGE_MAX, 0, on_run},
+    {CHASQUI__ADMIN__METHOD__REPLAY, "ADMIN_REPLAY", RPC_ROLE_OPERATOR, RPC_METHOD_COMMAND, ADMIN_REPLAY_MESSAGE_MAX,
+     ADMIN_REPLAY_LINES_MAX, admin_on_replay},
 };
 
 struct rpc_service admin_rpc_service(struct admin_service *service)

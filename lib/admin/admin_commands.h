@@ -5,7 +5,7 @@
 
 #include "base/cq_slice.h"
 
-#define ADMIN_PARAMS_MAX 8
+#define ADMIN_PARAMS_MAX 10
 #define ADMIN_COLUMNS_MAX 14
 
 enum admin_target {

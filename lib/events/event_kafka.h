@@ -6,7 +6,8 @@
  * poll() waits until the brokers have all that was published (acks=all, idempotent) or events.kafka.timeout has passed:
  * what is in flight is bounded by what the publisher gives at once, and nothing piles up while Kafka is away. A record
  * that no broker will ever take (too big, refused as invalid) goes to PREFIX + "mail.dlq.v1" with the headers
- * dlq_reason and dlq_original_topic, so it cannot stop those behind it. */
+ * dlq_reason and dlq_original_topic, so it cannot stop those behind it. What a person can mend (a login, a certificate,
+ * an ACL, a missing topic) is no reason for that: it is published again until it is mended. */
 #ifndef EVENT_KAFKA_H
 #define EVENT_KAFKA_H
 
@@ -16,6 +17,7 @@
 #define EVENT_KAFKA_SERVERS_MAX 32
 #define EVENT_KAFKA_IN_FLIGHT_MAX 4096 /* records between two polls */
 #define EVENT_DLQ_STREAM "mail.dlq"
+#define EVENT_KAFKA_NO_VALUE "{}" /* of a dead letter that was too large for the dead letters' topic, too */
 
 struct event_kafka_config {
     struct cq_strings servers;
@@ -34,7 +36,12 @@ struct event_kafka_config {
 
 enum event_kafka_format { EVENT_KAFKA_JSON, EVENT_KAFKA_PROTOBUF };
 enum event_kafka_compression { EVENT_KAFKA_ZSTD, EVENT_KAFKA_LZ4, EVENT_KAFKA_NONE };
-enum event_kafka_sasl { EVENT_KAFKA_SASL_NONE, EVENT_KAFKA_SASL_SCRAM_512, EVENT_KAFKA_SASL_SCRAM_256 };
+enum event_kafka_sasl {
+    EVENT_KAFKA_SASL_NONE,
+    EVENT_KAFKA_SASL_SCRAM_512,
+    EVENT_KAFKA_SASL_SCRAM_256,
+    EVENT_KAFKA_SASL_PLAIN
+};
 
 /* Settings "events.kafka.*". */
 struct cq_config_part event_kafka_config_part(struct event_kafka_config *values);

@@ -21,6 +21,7 @@ static const char *const compression_names[] = {
 static const char *const sasl_names[] = {[EVENT_KAFKA_SASL_NONE] = "none",
                                          [EVENT_KAFKA_SASL_SCRAM_512] = "SCRAM-SHA-512",
                                          [EVENT_KAFKA_SASL_SCRAM_256] = "SCRAM-SHA-256",
+                                         [EVENT_KAFKA_SASL_PLAIN] = "PLAIN",
                                          NULL};
 
 static const struct cq_setting rows[] = {
@@ -46,8 +47,10 @@ static const struct cq_setting rows[] = {
     CQ_SET_PATH(struct event_kafka_config, tls_cert, "events.kafka.tls.cert", "",
                 "Client certificate (PEM); empty: none."),
     CQ_SET_PATH(struct event_kafka_config, tls_key, "events.kafka.tls.key", "", "Its key (PEM)."),
-    CQ_SET_CHOICE(struct event_kafka_config, sasl, "events.kafka.sasl.mechanism", "none", sasl_names,
-                  "How to log in at the brokers."),
+    CQ_SET_CHOICE(
+        struct event_kafka_config, sasl, "events.kafka.sasl.mechanism", "none", sasl_names,
+        "How to log in at the brokers. SCRAM at brokers of Kafka 4 needs librdkafka 2.6.1 (Debian 12 has 2.0.2): "
+        "PLAIN, which goes over TLS as well, or a client certificate."),
     CQ_SET_STRING(struct event_kafka_config, user, "events.kafka.sasl.user", "", "User name."),
     CQ_SET_PATH(struct event_kafka_config, password_file, "events.kafka.sasl.password_file", "",
                 "File with the password."),
@@ -107,24 +110,24 @@ static const char *protocol_of(const struct event_kafka_config *config)
     return config->tls ? "ssl" : "plaintext";
 }
 
-/* librdkafka's own log, by level of syslog(3). */
+/* librdkafka's own log, by level of syslog(3). Failures of connections come by its error callback, too, and are told
+ * once, with what to do (event_health.h). */
 static void on_log(const rd_kafka_t *producer, int level, const char *facility, const char *text)
 {
     (void)producer;
-    cq_log_limited(2, level <= 4 ? CQ_WARN : CQ_DEBUG, "kafka.client", CQ_F_STR("facility", facility),
+    static const char *const elsewhere[] = {"FAIL", "ERROR", "FATAL", "SSLCERTVRFY"};
+    bool told = false;
+    for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++)
+        told = told || strcmp(facility, elsewhere[i]) == 0;
+    cq_log_limited(2, level <= 4 && !told ? CQ_WARN : CQ_DEBUG, "kafka.client", CQ_F_STR("facility", facility),
                    CQ_F_STR("text", text));
 }
 
-enum cq_rc event_kafka_conf(const struct event_kafka_config *config, rd_kafka_conf_t **conf_r, struct cq_err *err)
+/* What every client of ours has. */
+static enum cq_rc set_common(const struct event_kafka_config *config, rd_kafka_conf_t *conf, struct cq_err *err)
 {
     struct cq_buf servers;
-    char timeout[24], linger[24], record_max[24];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_log_cb(conf, on_log);
     cq_buf_init(&servers, SERVERS_TEXT_MAX);
-    snprintf(timeout, sizeof timeout, "%llu", (unsigned long long)config->timeout_us / 1000);
-    snprintf(linger, sizeof linger, "%llu", (unsigned long long)config->linger_us / 1000);
-    snprintf(record_max, sizeof record_max, "%llu", (unsigned long long)config->record_max);
     const struct setting settings[] = {
         {"bootstrap.servers", join_servers(config, &servers)},
         {"client.id", config->client_id},
@@ -132,20 +135,40 @@ enum cq_rc event_kafka_conf(const struct event_kafka_config *config, rd_kafka_co
         {"ssl.ca.location", config->tls_ca},
         {"ssl.certificate.location", config->tls_cert},
         {"ssl.key.location", config->tls_key},
+        {"socket.keepalive.enable", "true"},
+        {"allow.auto.create.topics", "false"},
+        {"log.connection.close", "false"},
+    };
+    enum cq_rc rc = set_all(conf, settings, sizeof settings / sizeof *settings, err);
+    cq_buf_fini(&servers);
+    return rc == CQ_OK ? set_login(config, conf, err) : rc;
+}
+
+static enum cq_rc set_producer(const struct event_kafka_config *config, rd_kafka_conf_t *conf, struct cq_err *err)
+{
+    char timeout[24], linger[24], record_max[24];
+    snprintf(timeout, sizeof timeout, "%llu", (unsigned long long)config->timeout_us / 1000);
+    snprintf(linger, sizeof linger, "%llu", (unsigned long long)config->linger_us / 1000);
+    snprintf(record_max, sizeof record_max, "%llu", (unsigned long long)config->record_max);
+    const struct setting settings[] = {
         {"enable.idempotence", "true"}, /* acks=all, retries, order per partition */
         {"partitioner", "murmur2_random"},
         {"compression.type", compression_names[config->compression]},
         {"linger.ms", linger},
         {"message.timeout.ms", timeout},
         {"message.max.bytes", record_max},
-        {"socket.keepalive.enable", "true"},
-        {"allow.auto.create.topics", "false"},
-        {"log.connection.close", "false"},
     };
-    enum cq_rc rc = set_all(conf, settings, sizeof settings / sizeof *settings, err);
-    if (rc == CQ_OK)
-        rc = set_login(config, conf, err);
-    cq_buf_fini(&servers);
+    return set_all(conf, settings, sizeof settings / sizeof *settings, err);
+}
+
+enum cq_rc event_kafka_conf(const struct event_kafka_config *config, bool producer, rd_kafka_conf_t **conf_r,
+                            struct cq_err *err)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    enum cq_rc rc = set_common(config, conf, err);
+    if (rc == CQ_OK && producer)
+        rc = set_producer(config, conf, err);
     if (rc != CQ_OK)
         rd_kafka_conf_destroy(conf);
     else

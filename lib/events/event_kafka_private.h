@@ -6,6 +6,8 @@
 
 #include "events/event_kafka.h"
 
+#define EVENT_KAFKA_SCRAM_FIXED 0x020601ff /* librdkafka's version from which SCRAM works with Kafka 4 */
+
 /* The headers of a record, in this order (CloudEvents Kafka protocol binding 3.2). */
 #define EVENT_KAFKA_HEADER_LIST(X)                                                                                     \
     X(EVENT_KAFKA_SPECVERSION, "ce_specversion")                                                                       \
@@ -29,7 +31,8 @@ enum event_kafka_header {
 };
 extern const char *const event_kafka_header_names[EVENT_KAFKA_HEADERS];
 
-/* The settings as librdkafka's; destroyed by the caller, or taken by rd_kafka_new. */
-enum cq_rc event_kafka_conf(const struct event_kafka_config *config, rd_kafka_conf_t **conf_r, struct cq_err *err);
+/* The settings as librdkafka's, for a producer or another client; destroyed by the caller, or taken by rd_kafka_new. */
+enum cq_rc event_kafka_conf(const struct event_kafka_config *config, bool producer, rd_kafka_conf_t **conf_r,
+                            struct cq_err *err);
 
 #endif

@@ -1,6 +1,7 @@
 #include "events/event_ring.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cq_assert.h"
@@ -8,6 +9,7 @@
 #include "base/cq_mem.h"
 #include "base/cq_rand.h"
 #include "base/cq_time.h"
+#include "events/event_health.h"
 #include "events/event_metrics.h"
 
 /* Two buffers: one is filled, the other is written; when it has been acknowledged they change places. */
@@ -23,6 +25,7 @@ struct event_ring {
     uint64_t number;
     size_t writing_bytes; /* size of the other buffer */
     bool stopping, reopen;
+    struct event_health health; /* has its own lock */
     /* The thread's alone. */
     struct cq_buf writing;
     size_t count; /* events in it */
@@ -87,6 +90,14 @@ void event_ring_put(struct event_ring *ring, Chasqui__Edge__Event *event)
         cq_gauge_add(&event_metrics, EVENT_M_WAITING, (int64_t)(sizeof head + len));
     else
         event_count_dropped(row, EVENT_DROP_OVERFLOW);
+}
+
+void event_ring_tell(struct event_ring *ring, char *text_r, size_t size)
+{
+    if (ring->sink)
+        event_health_tell(&ring->health, cq_time_mono_us(), text_r, size);
+    else
+        snprintf(text_r, size, "not published: neither events.kafka nor events.file is set");
 }
 
 void event_ring_reopen(struct event_ring *ring)
@@ -245,14 +256,12 @@ static void reopen_if_asked(struct event_ring *ring)
 }
 
 /* What comes after a turn that ended so: how long to wait. 0: for the next event. */
-static uint64_t pause_after(enum cq_rc rc, const struct cq_err *err)
+static uint64_t pause_after(struct event_ring *ring, enum cq_rc rc, const struct cq_err *err)
 {
-    if (rc == CQ_OK)
-        return 0;
     if (rc == CQ_E_AGAIN)
         return EVENT_RING_POLL_MS;
-    cq_log_limited(1, CQ_ERROR, "events.not_published", CQ_F_ERR(err));
-    return EVENT_RING_RETRY_MS;
+    event_health_note(&ring->health, rc, err, cq_time_mono_us());
+    return rc == CQ_OK ? 0 : EVENT_RING_RETRY_MS;
 }
 
 static void *thread_main(void *arg)
@@ -271,7 +280,8 @@ static void *thread_main(void *arg)
             return NULL;
         struct cq_err err = {0};
         reopen_if_asked(ring);
-        pause_ms = pause_after(event_ring_write(ring, &err), &err);
+        enum cq_rc rc = event_ring_write(ring, &err);
+        pause_ms = pause_after(ring, rc, &err);
     }
 }
 
@@ -289,6 +299,7 @@ struct event_ring *event_ring_new(const struct event_ring_config *config)
     memcpy(ring->hash_key, config->source.pii_key, ring->hash_key_len);
     if (!config->source.pii_key_len)
         cq_rand_bytes(ring->hash_key, ring->hash_key_len);
+    event_health_init(&ring->health);
     pthread_mutex_init(&ring->lock, NULL);
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -343,6 +354,7 @@ void event_ring_free(struct event_ring **ring_p)
     cq_buf_fini(&ring->writing);
     pthread_cond_destroy(&ring->wake);
     pthread_mutex_destroy(&ring->lock);
+    event_health_fini(&ring->health);
     free(ring->done);
     cq_wipe(ring, sizeof *ring);
     free(ring);

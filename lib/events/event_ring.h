@@ -33,6 +33,9 @@ void event_ring_free(struct event_ring **ring);
 /* Any thread. Packs the event; time, id and number are given here. A NULL ring: nothing. */
 void event_ring_put(struct event_ring *ring, Chasqui__Edge__Event *event);
 
+/* Any thread: how publishing goes, for /readyz?verbose. */
+void event_ring_tell(struct event_ring *ring, char *text_r, size_t size);
+
 /* Any thread: the sink opens its files anew, soon. */
 void event_ring_reopen(struct event_ring *ring);
 

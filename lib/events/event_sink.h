@@ -9,6 +9,9 @@
 #include "base/cq_err.h"
 #include "base/cq_slice.h"
 
+#define EVENT_TYPE_JSON "application/json"
+#define EVENT_TYPE_PROTOBUF "application/protobuf"
+
 /* One event, encoded (event_encode.h). Borrowed for the call. */
 struct event_record {
     struct cq_slice stream; /* "mail.delivery": the topic without prefix and version */
@@ -23,6 +26,8 @@ struct event_record {
     struct cq_slice data;            /* the data alone, a JSON object: a part of `json` */
     struct cq_slice protobuf;        /* the same data as the stream's public message (proto/events.proto), ... */
     struct cq_slice protobuf_schema; /* ... and what its dataschema is; both empty unless it is wanted */
+    struct cq_slice value;           /* of an event that is sent again: its value as it was, instead of `data` or ... */
+    struct cq_slice value_type;      /* ... `protobuf`, and its content type */
     uint64_t ticket;                 /* the publisher's, given back in the acknowledgement */
 };
 
@@ -30,6 +35,9 @@ struct event_sink {
     const struct event_sink_ops *ops;
     /* Called in poll() for each event, in the order of publish() per key. Set by the publisher. */
     void (*acknowledged)(void *ctx, uint64_t ticket);
+    /* Called in poll() for an event that will never be taken, instead of putting it where such events are kept. NULL:
+     * they are kept there, and acknowledged. */
+    void (*refused)(void *ctx, uint64_t ticket, const char *why);
     void *ctx;
 };
 

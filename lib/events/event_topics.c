@@ -19,7 +19,7 @@ static enum cq_rc open_client(const struct event_kafka_config *config, rd_kafka_
 {
     char text[CQ_ERR_TEXT_SIZE];
     rd_kafka_conf_t *conf = NULL;
-    enum cq_rc rc = event_kafka_conf(config, &conf, err);
+    enum cq_rc rc = event_kafka_conf(config, true, &conf, err);
     if (rc != CQ_OK)
         return rc;
     *client_r = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);

@@ -1,10 +1,12 @@
 #include "node/outbox_relay.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
+#include "events/event_health.h"
 #include "events/event_metrics.h"
 #include "node/call_codec.h"
 #include "node/group_proposal.h"
@@ -75,6 +77,7 @@ struct outbox_relay {
     struct io_timer timer;
     uint64_t measured_at_us;
     uint64_t outbox_max; /* bytes of a shard's outbox */
+    struct event_health health;
     bool stopped;
     struct batch *current; /* the thread's: whose events are acknowledged now */
     struct relay_shard *shards[GROUPS_MAX];
@@ -149,9 +152,8 @@ static void publish(void *arg)
     if (r->sink && b->rc == CQ_OK)
         b->acknowledged = b->count; /* those that were passed over too */
     count_produced(b);
-    if (b->rc != CQ_OK)
-        cq_log_limited(1, CQ_ERROR, "events.not_published", CQ_F_U64("shard", b->shard->group->record.group),
-                       CQ_F_ERR(&err));
+    if (r->sink)
+        event_health_note(&r->health, b->rc, &err, cq_time_mono_us());
     io_loop_post(r->node->control, on_published, b);
 }
 
@@ -404,6 +406,14 @@ static void reopen(void *arg)
         cq_log(CQ_ERROR, "events.not_reopened", CQ_F_ERR(&err));
 }
 
+void outbox_relay_tell(struct outbox_relay *r, char *text_r, size_t size)
+{
+    if (r->sink)
+        event_health_tell(&r->health, cq_time_mono_us(), text_r, size);
+    else
+        snprintf(text_r, size, "not published: neither events.kafka nor events.file is set");
+}
+
 void outbox_relay_reopen(struct outbox_relay *r)
 {
     io_pool_submit(r->thread, reopen, r);
@@ -415,6 +425,7 @@ struct outbox_relay *outbox_relay_new(struct node *node, struct event_sink *sink
     r->node = node;
     r->sink = sink;
     r->source = *source;
+    event_health_init(&r->health);
     r->outbox_max = node->config->node.outbox_max;
     r->thread = io_pool_new("events", 1, QUEUE_MAX);
     io_timer_init(&r->timer, node->control, on_timer);
@@ -448,6 +459,7 @@ void outbox_relay_free(struct outbox_relay **relay)
         return;
     outbox_relay_join(r);
     event_sink_close(&r->sink);
+    event_health_fini(&r->health);
     for (uint32_t id = 0; id < GROUPS_MAX; id++)
         free(r->shards[id]);
     free(r);

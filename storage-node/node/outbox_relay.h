@@ -25,9 +25,10 @@ struct outbox_relay;
 struct outbox_relay *outbox_relay_new(struct node *node, struct event_sink *sink, const struct event_source *source);
 void outbox_relay_start(struct outbox_relay *relay);  /* on the control loop, before it runs */
 void outbox_relay_reopen(struct outbox_relay *relay); /* any thread: the sink opens its files anew */
-void outbox_relay_stop(struct outbox_relay *relay);   /* on the control loop: nothing new is begun */
-void outbox_relay_join(struct outbox_relay *relay);   /* any thread: what is under way comes to the control loop */
-void outbox_relay_free(struct outbox_relay **relay);  /* when nothing is under way any more */
+void outbox_relay_tell(struct outbox_relay *relay, char *text_r, size_t size); /* any thread: for /readyz?verbose */
+void outbox_relay_stop(struct outbox_relay *relay);  /* on the control loop: nothing new is begun */
+void outbox_relay_join(struct outbox_relay *relay);  /* any thread: what is under way comes to the control loop */
+void outbox_relay_free(struct outbox_relay **relay); /* when nothing is under way any more */
 
 extern struct cq_metrics outbox_relay_metrics;
 

@@ -88,7 +88,8 @@ static size_t place_of(const struct topology_shard *shard, uint64_t replica, uin
 static size_t place_near(const struct routes *routes, const struct topology_shard *shard, uint32_t tried)
 {
     for (size_t i = 0; routes->dc[0] && i < shard->replica_count; i++)
-        if (!(tried >> i & 1) && !strcmp(routes->topology->nodes[shard->replicas[i].node].dc, routes->dc))
+        if (shard->replicas[i].voter && !(tried >> i & 1) &&
+            !strcmp(routes->topology->nodes[shard->replicas[i].node].dc, routes->dc))
             return i;
     return shard->replica_count;
 }

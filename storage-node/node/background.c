@@ -8,6 +8,7 @@
 #include "base/cq_time.h"
 #include "node/call_codec.h"
 #include "node/disk_watch.h"
+#include "node/group_hand_over.h"
 #include "node/group_proposal.h"
 #include "node/node.h"
 #include "node/topology_keeper.h"
@@ -26,9 +27,10 @@ struct cq_metrics background_metrics = CQ_METRICS_OF(rows);
 struct work {
     struct background *background;
     struct group *group;
-    bool owning, reclaiming, sweeping; /* under way */
-    uint64_t owned_term, owned_epoch;  /* the leader has told its group the slots of this map */
-    uint64_t handed_at_us;             /* leadership was offered to the preferred replica */
+    bool owning, reclaiming, sweeping, handing; /* under way */
+    uint64_t owned_term, owned_epoch;           /* the leader has told its group the slots of this map */
+    struct cq_hash128 owned;                    /* which slots */
+    uint64_t handed_at_us;                      /* leadership was offered to the preferred replica */
     uint64_t swept_index;
     uint64_t swept_at_us;
     struct apply_call due; /* asks the machine whether there is anything to reclaim */
@@ -59,11 +61,32 @@ static void own_after(void *arg, enum cq_rc rc, struct cq_slice reply)
         w->owned_epoch = 0;
 }
 
+/* Other maps of the same slots need not be told: most changes of the topology are about nodes and replicas. */
+static struct cq_hash128 slots_hash(const struct topology *t, uint32_t group)
+{
+    struct cq_buf ranges;
+    cq_buf_init(&ranges, TOPOLOGY_SLOTS * 8);
+    for (size_t i = 0; i < t->range_count; i++)
+        if (t->ranges[i].group == group) {
+            const uint32_t range[2] = {t->ranges[i].first, t->ranges[i].last};
+            cq_buf_add(&ranges, range, sizeof range);
+        }
+    struct cq_hash128 hash = cq_xxh3_128(cq_buf_slice(&ranges));
+    cq_buf_fini(&ranges);
+    return hash;
+}
+
 static void own_slots(struct work *w, const struct topology *t)
 {
     uint64_t term = atomic_load(&w->group->term);
     if (w->owning || (w->owned_term == term && w->owned_epoch == t->epoch))
         return;
+    struct cq_hash128 slots = slots_hash(t, w->group->record.group);
+    if (w->owned_term == term && w->owned_epoch && cq_hash128_eq(slots, w->owned)) {
+        w->owned_epoch = t->epoch;
+        return;
+    }
+    w->owned = slots;
     struct cq_pool *pool = cq_pool_new(4096);
     Chasqui__Mail__OwnSlots message = CHASQUI__MAIL__OWN_SLOTS__INIT;
     Chasqui__Mail__OwnSlots__Range **ranges = cq_pool_calloc(pool, t->range_count + 1, sizeof *ranges);
@@ -95,7 +118,8 @@ static void prefer_leader(struct work *w, const struct topology *t)
         return;
     const struct topology_replica *wanted = topology_replica(shard, shard->preferred);
     uint64_t now = cq_time_mono_us();
-    if (!wanted || !wanted->voter || now - w->handed_at_us < PREFER_EVERY_S * CQ_US_PER_S ||
+    if (!wanted || !wanted->voter || t->nodes[wanted->node].state != TOPOLOGY_NODE_UP ||
+        now - w->handed_at_us < PREFER_EVERY_S * CQ_US_PER_S ||
         !disk_watch_fit(node_of(w), t->nodes[wanted->node].uuid))
         return;
     uint64_t since = node_peer_since(node_of(w), t->nodes[wanted->node].uuid);
@@ -106,6 +130,36 @@ static void prefer_leader(struct work *w, const struct topology *t)
     w->handed_at_us = now;
     w->background->handed++;
     raft_thread_transfer(node_of(w)->raft, w->group, &to);
+}
+
+/* ---- A node that is drained leads nothing ---- */
+
+static void on_hand_over_end(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    ((struct work *)arg)->handing = false;
+}
+
+static void hand_over(void *arg)
+{
+    struct work *w = arg;
+    struct cq_err err = {0};
+    struct node *node = node_of(w);
+    if (group_hand_over(node, w->group, NULL, io_loop_deadline(node->control, DRAIN_TRY_MS), &err) != CQ_OK)
+        cq_log_limited(1, CQ_WARN, "group.not_handed_over", CQ_F_U64("group", w->group->record.group), CQ_F_ERR(&err));
+    io_loop_post(node->control, on_hand_over_end, w);
+}
+
+static void drain(struct work *w)
+{
+    if (!w->handing && io_fiber_spawn(node_of(w)->control, hand_over, w, NULL) == CQ_OK)
+        w->handing = true;
+}
+
+static bool is_drained(const struct node *node, const struct topology *t)
+{
+    uint32_t me = t ? topology_node_index(t, node->dir.node) : TOPOLOGY_NONE;
+    return me != TOPOLOGY_NONE && t->nodes[me].state >= TOPOLOGY_NODE_DRAINING;
 }
 
 /* ---- Reclaiming ---- */
@@ -282,15 +336,21 @@ static void look(struct background *b)
     if (b->stopped)
         return;
     const struct topology *t = topology_keeper_get(b->node->keeper);
+    bool drained = is_drained(b->node, t);
     b->handed = 0;
-    for (uint32_t id = 1; id < GROUPS_MAX; id++) { /* the system shard has nothing of these */
+    for (uint32_t id = 0; id < GROUPS_MAX; id++) {
         struct group *group = groups_find(&b->node->groups, id);
         if (!group || atomic_load(&group->failed))
             continue;
         struct work *w = work_of(b, group);
+        if (group_leads(group) && drained)
+            drain(w);
+        if (id == GROUP_SYSTEM) /* it has nothing of what follows */
+            continue;
         if (group_leads(group) && t) {
             own_slots(w, t);
-            prefer_leader(w, t);
+            if (!drained)
+                prefer_leader(w, t);
         }
         if (group_leads(group))
             ask_due(w);

@@ -237,6 +237,32 @@ static enum cq_rc write_boot(struct data_dir *dir, struct cq_err *err)
     return rc;
 }
 
+/* ---- The mark of a node that has been removed ---- */
+
+enum cq_rc data_dir_bury(struct data_dir *dir, struct cq_err *err)
+{
+    struct cq_buf text;
+    cq_buf_init(&text, FILE_MAX);
+    cq_buf_printf(&text, "chasqui-removed %u\n", FORMAT_VERSION);
+    enum cq_rc rc = replace_file(dir, "removed", &text, err);
+    cq_buf_fini(&text);
+    return rc;
+}
+
+/* Whatever is in it, a file of that name says it. */
+static enum cq_rc check_removed(const struct data_dir *dir, struct cq_err *err)
+{
+    char path[PATH_SIZE];
+    path_of(dir, "removed", path);
+    if (access(path, F_OK) != 0)
+        return CQ_OK;
+    return CQ_FAIL(
+        err, CQ_E_DENIED,
+        "%s: this node was removed from its cluster (chasquictl node decommission); its replicas are on other "
+        "nodes. To use the machine again, empty the data directory: it becomes a new node",
+        path);
+}
+
 /* ---- The store ---- */
 
 static enum cq_rc open_store(struct data_dir *dir, const struct store_rocksdb_config *config, struct cq_err *err)
@@ -292,6 +318,8 @@ static enum cq_rc open_steps(struct data_dir *dir, const struct store_rocksdb_co
     if (mkdir(dir->path, 0700) != 0 && errno != EEXIST)
         return fail_errno(err, dir->path);
     enum cq_rc rc = take_lock(dir, err);
+    if (rc == CQ_OK)
+        rc = check_removed(dir, err);
     if (rc == CQ_OK)
         rc = open_identity(dir, err);
     if (rc == CQ_OK)

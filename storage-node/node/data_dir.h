@@ -28,6 +28,10 @@ struct data_dir {
 enum cq_rc data_dir_open(struct data_dir *dir, const char *path, const char *cluster,
                          const struct store_rocksdb_config *config, struct cq_err *err);
 
+/* The node has been removed from its cluster and holds nothing any more: the directory is marked, and data_dir_open()
+ * refuses it from now on (CQ_E_DENIED). CQ_E_IO. Any thread. */
+enum cq_rc data_dir_bury(struct data_dir *dir, struct cq_err *err);
+
 /* Closes the store and gives the directory up. Zeroed is fine. */
 void data_dir_close(struct data_dir *dir);
 

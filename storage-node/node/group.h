@@ -28,6 +28,7 @@ struct group {
     _Atomic uint64_t term;
     _Atomic uint64_t leader; /* replica id; 0: not known */
     _Atomic bool failed;     /* the replica has stopped */
+    _Atomic bool absent;     /* it was destroyed: groups_find() does not find it, until there is another one */
 
     _Atomic uint64_t time;          /* us: no entry of ours has a later time; never falls */
     _Atomic uint64_t applied;       /* by the apply thread */
@@ -54,9 +55,21 @@ struct groups {
     _Atomic(struct group *) by_id[GROUPS_MAX];
 };
 
-static inline struct group *groups_find(const struct groups *groups, uint32_t id)
+/* Also one whose replica was destroyed: its struct stays, because threads may still hold it. */
+static inline struct group *groups_at(const struct groups *groups, uint32_t id)
 {
     return id < GROUPS_MAX ? atomic_load_explicit(&groups->by_id[id], memory_order_acquire) : NULL;
+}
+
+static inline struct group *groups_find(const struct groups *groups, uint32_t id)
+{
+    struct group *group = groups_at(groups, id);
+    return group && !atomic_load_explicit(&group->absent, memory_order_acquire) ? group : NULL;
+}
+
+static inline void group_set_absent(struct group *group, bool absent)
+{
+    atomic_store_explicit(&group->absent, absent, memory_order_release);
 }
 
 static inline bool group_leads(const struct group *group)

@@ -14,6 +14,7 @@
 #include "io/admin_http.h"
 #include "io/io_metrics.h"
 #include "node/background.h"
+#include "node/mover.h"
 #include "node/disk_watch.h"
 #include "node/node_private.h"
 #include "node/outbox_relay.h"
@@ -68,6 +69,7 @@ static void make_threads(struct node *node)
     node->control = io_loop_new(&(struct io_loop_options){.name = "control"});
     node->keeper = topology_keeper_new(node);
     node->background = background_new(node);
+    node->mover = mover_new(node, (unsigned)c->node.moves_per_node);
     node->resolver = io_pool_new("resolve", 1, RESOLVE_QUEUE_MAX);
     node->read_pool = io_pool_new("read", (size_t)c->node.read_threads, READ_QUEUE_MAX);
     struct writer_config writer = node_links_writer(node);
@@ -164,6 +166,7 @@ static enum cq_rc start_steps(struct node *node, struct cq_err *err)
     background_start(node->background);
     outbox_relay_start(node->relay);
     topology_keeper_start(node->keeper);
+    mover_start(node->mover);
     reseeder_start(node->reseeder);
     scrubber_start(node->scrubber);
     rc = start_workers(node, err);
@@ -198,7 +201,7 @@ static void close_groups(struct node *node)
 {
     _Atomic int open = 0;
     for (uint32_t id = 0; id < GROUPS_MAX; id++) {
-        struct group *group = groups_find(&node->groups, id);
+        struct group *group = groups_at(&node->groups, id);
         if (!group)
             continue;
         watch_end_all(group, CQ_E_UNAVAILABLE);
@@ -212,7 +215,7 @@ static void close_groups(struct node *node)
 static void free_groups(struct node *node)
 {
     for (uint32_t id = 0; id < GROUPS_MAX; id++) {
-        struct group *group = groups_find(&node->groups, id);
+        struct group *group = groups_at(&node->groups, id);
         if (!group)
             continue;
         watch_table_free(&group->watches);
@@ -245,6 +248,7 @@ static void stop_threads(struct node *node)
     outbox_relay_free(&node->relay);
     reseed_sessions_free(&node->sessions);
     topology_keeper_free(&node->keeper);
+    mover_free(&node->mover);
     free_groups(node);
 }
 
@@ -260,6 +264,7 @@ void node_free(struct node **node_p)
         if (node->relay)
             outbox_relay_stop(node->relay);
         topology_keeper_stop(node->keeper);
+        mover_stop(node->mover);
         scrubber_stop(node->scrubber);
         reseeder_stop(node->reseeder);
         stop_threads(node);
@@ -287,6 +292,7 @@ void node_metrics_register(void)
     cq_metrics_register(&background_metrics);
     cq_metrics_register(&reseeder_metrics);
     cq_metrics_register(&scrubber_metrics);
+    cq_metrics_register(&mover_metrics);
     cq_metrics_register(&disk_watch_metrics);
     cq_metrics_register(&event_metrics);
     cq_metrics_register(&outbox_relay_metrics);

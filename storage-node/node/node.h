@@ -26,6 +26,7 @@ struct outbox_relay;
 struct reseed_sessions;
 struct reseeder;
 struct scrubber;
+struct mover;
 struct disk_watch;
 
 /* Another node that is connected. */
@@ -56,6 +57,7 @@ struct node {
     struct reseed_sessions *sessions; /* copies that others read from here */
     struct reseeder *reseeder;
     struct scrubber *scrubber;
+    struct mover *mover;
     struct disk_watch *disk_watch;
     struct health_table health; /* of the other nodes */
     struct admin_http *admin;
@@ -63,6 +65,8 @@ struct node {
     struct node_peer peers_up[NODE_PEERS_MAX]; /* under lock */
     size_t peers_up_count;
     _Atomic bool stopping;
+    _Atomic bool removed;             /* from the cluster, for good: the data directory is marked */
+    _Atomic uint64_t lost;            /* no replica up to this may begin as a new one: replica_record.h */
     _Atomic uint64_t made;            /* no replica with an id up to this is made here (again); replica_record.h */
     _Atomic bool opening[GROUPS_MAX]; /* who sets it makes the group's replica */
 };
@@ -96,6 +100,9 @@ void node_lost_replicas(struct node *node, const struct topology *topology);
 /* A replica that was made here before and is gone: a place for it, without a machine and outside Raft, until it has
  * been copied under a new id. */
 void node_group_lost(struct node *node, uint32_t group);
+
+/* A replica of this id comes here by a move, without a vote: a place for it until it has been copied. */
+void node_group_new(struct node *node, uint32_t group, uint64_t replica);
 
 /* Since when (monotonic us) the node is connected; 0: it is not. Any thread. */
 uint64_t node_peer_since(struct node *node, const uint8_t uuid[static 16]);

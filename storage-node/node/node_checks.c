@@ -11,6 +11,10 @@ static bool check_groups(void *ctx, char text[static ADMIN_TEXT_MAX])
 {
     struct node *node = ctx;
     struct raft_summary s;
+    if (atomic_load(&node->removed)) {
+        snprintf(text, ADMIN_TEXT_MAX, "removed from the cluster: stop this process");
+        return false;
+    }
     raft_thread_summary(node->raft, &s);
     uint32_t all = s.leading + s.following + s.leaderless + s.failed, open = 0;
     for (uint32_t id = 0; id < GROUPS_MAX; id++)

@@ -63,6 +63,9 @@ static const struct cq_setting rows[] = {
                     "How long a copy may hold this node's snapshot and log: then it is given up and begun again."),
     CQ_SET_DURATION(struct node_settings, reseed_retry_us, "reseed.retry", "5s", "100ms", "1h",
                     "After an attempt to re-seed a replica that failed."),
+    CQ_SET_INT(struct node_settings, moves_per_node, "moves.per_node", "2", 1, 16, "moves",
+               "Moves of replicas from or to one node at the same time; more wait. What the node that leads the system "
+               "shard has here counts."),
     CQ_SET_SIZE(struct node_settings, verify_rate, "verify.rate", "64MiB", "64KiB", "1TiB",
                 "Bytes a second that chasquictl verify makes this node read."),
     CQ_SET_SIZE(struct node_settings, scrub_rate, "scrub.rate", "4MiB", "0", "1TiB",

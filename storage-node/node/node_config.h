@@ -26,7 +26,7 @@ struct node_settings {
     uint64_t outbox_max;
     int64_t trim_entries, keep_entries;
     uint64_t keep_bytes, keep_us;
-    int64_t reseed_concurrency, reseed_sources;
+    int64_t reseed_concurrency, reseed_sources, moves_per_node;
     uint64_t reseed_rate, reseed_time_us, reseed_retry_us;
     uint64_t verify_rate, scrub_rate, scrub_interval_us;
 };

@@ -265,11 +265,14 @@ enum cq_rc node_groups_load(struct node *node, struct cq_err *err)
 {
     struct replica_record *records = cq_calloc(GROUPS_MAX, sizeof *records);
     size_t count = 0;
-    uint64_t made = 0;
+    uint64_t made = 0, lost = 0;
     enum cq_rc rc = replica_records_read(node->dir.store, records, GROUPS_MAX, &count, err);
     if (rc == CQ_OK)
         rc = replica_floor_read(node->dir.store, &made, err);
     atomic_store(&node->made, made);
+    if (rc == CQ_OK)
+        rc = replica_lost_read(node->dir.store, &lost, err);
+    atomic_store(&node->lost, lost);
     for (size_t i = 0; i < count && rc == CQ_OK; i++) {
         atomic_store(&node->opening[records[i].group], true);
         rc = node_group_load(node, &records[i], NULL, NULL, err);
@@ -291,6 +294,7 @@ struct floor_write {
 static void floor_encode(struct writer_item *item, struct store_batch *batch)
 {
     replica_floor_put(batch, cq_containerof(item, struct floor_write, base)->id);
+    replica_lost_put(batch, cq_containerof(item, struct floor_write, base)->id);
 }
 
 static void floor_durable(struct writer_item *item)
@@ -312,24 +316,53 @@ void node_lost_replicas(struct node *node, const struct topology *t)
     writer_add(node->writer, &w.base);
     fiber_wait(&w.wait);
     atomic_store(&node->made, w.id);
+    atomic_store(&node->lost, w.id);
     cq_log(
         CQ_ERROR, "node.replicas_lost", CQ_F_U64("up_to", w.id),
         CQ_F_STR("action", "this node's store was made anew; its former replicas stay away until they are replaced"));
 }
 
+/* A place without a machine and outside Raft. One whose replica was destroyed is used again: it has no machine, no log
+ * and no records. */
+static struct group *make_place(struct node *node, uint32_t id, uint64_t replica)
+{
+    const struct replica_record record = {.group = id, .replica = replica, .incarnation = group_first_incarnation(id)};
+    struct group *group = groups_at(&node->groups, id);
+    if (group) {
+        group->record = record;
+        atomic_store(&group->distrust, 0);
+        atomic_store(&group->caught_up, false);
+        atomic_store(&group->failed, true);
+        group_set_absent(group, false);
+        return group;
+    }
+    if (!claim(node, id))
+        return NULL;
+    group = cq_new(struct group);
+    group->record = record;
+    group->watches = watch_table_new();
+    group->apply = apply_group_open(node->apply, id, NULL);
+    apply_group_set_ctx(group->apply, group);
+    group->raft = node->raft;
+    atomic_store(&group->failed, true);
+    atomic_store_explicit(&node->groups.by_id[id], group, memory_order_release);
+    return group;
+}
+
 void node_group_lost(struct node *node, uint32_t id)
 {
     struct group *group = groups_find(&node->groups, id);
-    if (!group && claim(node, id)) {
-        group = cq_new(struct group);
-        group->record = (struct replica_record){.group = id, .incarnation = group_first_incarnation(id)};
-        group->watches = watch_table_new();
-        group->apply = apply_group_open(node->apply, id, NULL);
-        apply_group_set_ctx(group->apply, group);
-        group->raft = node->raft;
-        atomic_store(&group->failed, true);
-        atomic_store_explicit(&node->groups.by_id[id], group, memory_order_release);
-    }
+    if (!group)
+        group = make_place(node, id, 0);
     if (group)
         reseeder_want(node->reseeder, group, RESEED_LOST);
+}
+
+void node_group_new(struct node *node, uint32_t id, uint64_t replica)
+{
+    struct group *group = groups_find(&node->groups, id);
+    if (!group)
+        group = make_place(node, id, replica);
+    if (group && !group->record.generation && group->record.replica == replica)
+        reseeder_want(node->reseeder, group, RESEED_NEW);
 }

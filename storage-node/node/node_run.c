@@ -7,6 +7,7 @@
 #include "io/admin_http.h"
 #include "io/io_watch.h"
 #include "node/background.h"
+#include "node/mover.h"
 #include "node/node_private.h"
 #include "node/outbox_relay.h"
 #include "node/reseeder.h"
@@ -71,6 +72,7 @@ static void begin_stop(struct stop *stop, const char *why)
     background_stop(node->background);
     outbox_relay_stop(node->relay);
     topology_keeper_stop(node->keeper);
+    mover_stop(node->mover);
     stop->hand_over_until_us = io_loop_deadline(node->control, HAND_OVER_MS);
     stop->deadline_us = io_loop_now_us(node->control) + node->config->node.stop_timeout_us;
     on_stop_step(&stop->timer);

@@ -77,15 +77,25 @@ enum cq_rc replica_records_read(struct store *store, struct replica_record *reco
 /* ---- The floor of ids ---- */
 
 #define FLOOR_SIZE 20 /* version u32, id u64, checksum u64 */
-static const uint8_t floor_key = 'i';
+static const uint8_t floor_key = 'i', lost_key = 'l';
 
-void replica_floor_put(struct store_batch *batch, uint64_t id)
+static void put_floor(struct store_batch *batch, const uint8_t *key, uint64_t id)
 {
     uint8_t value[FLOOR_SIZE];
     cq_put_be32(value, RECORD_VERSION);
     cq_put_be64(value + 4, id);
     cq_put_be64(value + 12, cq_xxh3_64(cq_slice_of(value, 12)));
-    store_batch_put(batch, STORE_LOCAL, cq_slice_of(&floor_key, 1), cq_slice_of(value, sizeof value));
+    store_batch_put(batch, STORE_LOCAL, cq_slice_of(key, 1), cq_slice_of(value, sizeof value));
+}
+
+void replica_floor_put(struct store_batch *batch, uint64_t id)
+{
+    put_floor(batch, &floor_key, id);
+}
+
+void replica_lost_put(struct store_batch *batch, uint64_t id)
+{
+    put_floor(batch, &lost_key, id);
 }
 
 static enum cq_rc parse_floor(struct cq_slice value, uint64_t *id_r, struct cq_err *err)
@@ -117,15 +127,29 @@ static enum cq_rc largest_here(struct store *store, uint64_t *id_r, struct cq_er
     return rc == CQ_E_EOF ? CQ_OK : rc;
 }
 
-enum cq_rc replica_floor_read(struct store *store, uint64_t *id_r, struct cq_err *err)
+/* CQ_E_NOT_FOUND: there is no such record. */
+static enum cq_rc read_floor(struct store *store, const uint8_t *key, uint64_t *id_r, struct cq_err *err)
 {
     struct cq_buf value;
     cq_buf_init(&value, FLOOR_SIZE + 1);
-    enum cq_rc rc = store_get(store, NULL, STORE_LOCAL, cq_slice_of(&floor_key, 1), &value, err);
+    enum cq_rc rc = store_get(store, NULL, STORE_LOCAL, cq_slice_of(key, 1), &value, err);
     if (rc == CQ_OK)
         rc = parse_floor(cq_buf_slice(&value), id_r, err);
-    else if (rc == CQ_E_NOT_FOUND)
-        rc = largest_here(store, id_r, err);
     cq_buf_fini(&value);
     return rc == CQ_E_LIMIT ? CQ_E_CORRUPT : rc;
+}
+
+enum cq_rc replica_floor_read(struct store *store, uint64_t *id_r, struct cq_err *err)
+{
+    enum cq_rc rc = read_floor(store, &floor_key, id_r, err);
+    return rc == CQ_E_NOT_FOUND ? largest_here(store, id_r, err) : rc;
+}
+
+enum cq_rc replica_lost_read(struct store *store, uint64_t *id_r, struct cq_err *err)
+{
+    enum cq_rc rc = read_floor(store, &lost_key, id_r, err);
+    if (rc != CQ_E_NOT_FOUND)
+        return rc;
+    *id_r = 0;
+    return CQ_OK;
 }

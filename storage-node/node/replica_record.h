@@ -29,6 +29,11 @@ void replica_floor_put(struct store_batch *batch, uint64_t id);
 /* Without a record: the largest id among the replicas that are here, 0 when there are none. */
 enum cq_rc replica_floor_read(struct store *store, uint64_t *id_r, struct cq_err *err);
 
+/* A store that was lost had these with it (kind `l`): 0 when none was. A replica that a move brings here, and that is
+ * not here, is new when its id is above; else it was lost. */
+void replica_lost_put(struct store_batch *batch, uint64_t id);
+enum cq_rc replica_lost_read(struct store *store, uint64_t *id_r, struct cq_err *err);
+
 /* All of them, in the order of their groups: *count_r <= max. CQ_E_LIMIT, CQ_E_VERSION, CQ_E_CORRUPT, CQ_E_IO. */
 enum cq_rc replica_records_read(struct store *store, struct replica_record *records_r, size_t max, size_t *count_r,
                                 struct cq_err *err);

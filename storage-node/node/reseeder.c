@@ -51,7 +51,8 @@ void reseeder_show(struct group *group, enum reseed_show show)
 static const char *const reasons[] = {[RESEED_JOIN] = "no vote yet",
                                       [RESEED_BEHIND] = "behind the log",
                                       [RESEED_SUSPECT] = "damaged",
-                                      [RESEED_LOST] = "lost"};
+                                      [RESEED_LOST] = "lost",
+                                      [RESEED_NEW] = "new"};
 
 static void on_look_soon(struct io_loop *loop, void *arg)
 {
@@ -70,7 +71,7 @@ void reseeder_want(struct reseeder *r, struct group *group, enum reseed_reason w
     } while (!atomic_compare_exchange_weak(&group->reseed_wish, &old, wish));
     if (atomic_load(&group->reseed_state) == SHOW_NOTHING)
         reseeder_show(group, SHOW_WAITING);
-    cq_log(CQ_WARN, "reseed.wanted", CQ_F_U64("group", group->record.group), CQ_F_STR("why", reasons[why]));
+    cq_log(why == RESEED_NEW ? CQ_INFO : CQ_WARN, "reseed.wanted", CQ_F_U64("group", group->record.group), CQ_F_STR("why", reasons[why]));
     io_loop_post(r->loop, on_look_soon, r);
 }
 
@@ -132,7 +133,7 @@ static enum cq_rc run_steps(struct attempt *a, struct cq_err *err)
     enum cq_rc rc = a->lost ? reseeder_take_id(a, err) : CQ_OK;
     if (rc == CQ_OK)
         rc = begin(a, err);
-    if (rc == CQ_OK && !a->lost)
+    if (rc == CQ_OK && a->group->record.generation)
         rc = reseeder_hand_over(a, HAND_OVER_MS, err);
     if (rc == CQ_OK)
         rc = reseeder_find_source(a, err);
@@ -332,6 +333,7 @@ void reseeder_start(struct reseeder *r)
 {
     note_unfinished(r);
     io_timer_start(&r->look, LOOK_MS);
+    r->straying = io_fiber_spawn(r->loop, reseeder_strays, r, &r->strays) == CQ_OK;
     CQ_ASSERT(pthread_create(&r->thread, NULL, thread_main, r) == 0);
     pthread_setname_np(r->thread, "reseed");
     r->started = true;
@@ -340,7 +342,7 @@ void reseeder_start(struct reseeder *r)
 static void on_stop_step(struct io_timer *timer)
 {
     struct reseeder *r = cq_containerof(timer, struct reseeder, look);
-    if (r->running == 0)
+    if (r->running == 0 && !r->straying)
         io_loop_stop(r->loop);
     else
         io_timer_start(timer, 5);
@@ -351,6 +353,7 @@ static void on_stop(struct io_loop *loop, void *arg)
     (void)loop;
     struct reseeder *r = arg;
     r->stopped = true;
+    io_fiber_cancel(r->strays);
     for (uint32_t id = 0; id < GROUPS_MAX; id++)
         if (r->at[id].running)
             io_fiber_cancel(r->at[id].fiber);

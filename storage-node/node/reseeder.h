@@ -16,6 +16,7 @@ enum reseed_reason {
     RESEED_BEHIND,  /* the leader's log begins after what the replica has: all that it has is sound */
     RESEED_SUSPECT, /* something of it is damaged: it hands leadership over, and is compared and copied as a whole */
     RESEED_LOST,    /* there is nothing: its node comes back with a replica of a new id (node_group_lost()) */
+    RESEED_NEW,     /* there is nothing yet: a move brings it, under an id that is given (node_group_new()) */
 };
 
 struct reseeder_config {

@@ -181,7 +181,7 @@ enum cq_rc reseeder_flip(struct attempt *a, struct cq_err *err)
     enum cq_rc back = CQ_OK;
     if (rc == CQ_OK)
         atomic_store(&a->group->distrust, SUSPECT_NONE);
-    if (rc == CQ_OK || !a->lost)
+    if (rc == CQ_OK || old.generation)
         back = node_group_reload(a->node, a->group, rc == CQ_OK ? &record : &old, &reload);
     io_fiber_shield(false);
     if (back != CQ_OK)

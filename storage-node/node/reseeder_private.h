@@ -36,6 +36,9 @@ struct reseeder {
     unsigned running;
     uint64_t tokens_us; /* the bandwidth is used up to this moment */
     struct reseed_slot at[GROUPS_MAX];
+    struct io_fiber_ref strays; /* reseeder_strays.c */
+    bool straying;
+    uint64_t stray_not_before_us[GROUPS_MAX];
 };
 
 struct attempt {
@@ -76,5 +79,8 @@ void reseeder_keep_log(struct attempt *a, bool keep);
 enum cq_rc reseeder_flip(struct attempt *a, struct cq_err *err);
 void reseeder_compact_begin(struct attempt *a, const struct reseed_record *record);
 void reseeder_compact(struct attempt *a);
+
+/* ---- reseeder_strays.c ---- */
+void reseeder_strays(void *reseeder); /* a fiber: as long as the loop turns */
 
 #endif

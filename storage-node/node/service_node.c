@@ -1,6 +1,7 @@
 #include "node/service_node.h"
 
 #include <stdlib.h>
+#include <sys/statvfs.h>
 
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
@@ -135,6 +136,11 @@ static enum cq_rc groups(struct simple *s)
         struct group *group = groups_find(&s->node->groups, id);
         if (group)
             rows[message.n_replicas++] = replica_state(s, group);
+    }
+    struct statvfs disk;
+    if (statvfs(s->node->dir.path, &disk) == 0) {
+        message.disk_size = (uint64_t)disk.f_blocks * disk.f_frsize;
+        message.disk_free = (uint64_t)disk.f_bavail * disk.f_frsize;
     }
     message.replicas = rows;
     message.node = (ProtobufCBinaryData){.len = 16, .data = s->node->dir.node};

@@ -7,6 +7,7 @@
 #include "node/scrubber.h"
 #include "node/reseed_sessions.h"
 #include "node/reseeder.h"
+#include "node/topology_keeper.h"
 #include "proto/reseed.pb-c.h"
 #include "reseed/reseed_source.h"
 
@@ -295,6 +296,24 @@ static enum cq_rc run_join(struct node *node, struct join *j, struct cq_err *err
     return j->rc == CQ_OK ? CQ_OK : CQ_FAIL(err, j->rc, "group %u: the members cannot be changed now", j->group);
 }
 
+/* Is the shard map's intent that this node has a replica, and none of a later id? An old one never comes back, and what
+ * a move has taken away stays away. */
+static enum cq_rc check_wanted(struct question *q, const Chasqui__Reseed__Join *join)
+{
+    const struct topology *t = topology_keeper_get(q->node->keeper);
+    const struct topology_shard *shard = t ? topology_shard(t, join->group) : NULL;
+    uint32_t node = t ? topology_node_index(t, q->asker.uuid) : TOPOLOGY_NONE;
+    const struct topology_replica *named = shard && node != TOPOLOGY_NONE ? topology_replica_on(shard, node) : NULL;
+    bool wanted = named && named->id <= join->replica;
+    for (size_t i = 0; wanted && i < t->move_count; i++)
+        wanted =
+            t->moves[i].group != join->group || t->moves[i].from != node || t->moves[i].step < TOPOLOGY_MOVE_REMOVING;
+    topology_unref(&t);
+    return wanted ? CQ_OK
+                  : CQ_FAIL(&q->err, CQ_E_DENIED, "group %u: the shard map wants no such replica on that node",
+                            join->group);
+}
+
 static void on_join(struct rpc_request *request, void *ctx)
 {
     struct question q = {.node = worker_node(ctx), .request = request, .pool = cq_pool_new(POOL_SIZE)};
@@ -305,6 +324,8 @@ static void on_join(struct rpc_request *request, void *ctx)
     if (join && join->replica && asker_of(request, &q.asker)) {
         struct join j = {.group = join->group, .replica = join->replica, .vote = join->vote, .asker = q.asker};
         rc = find_group(q.node, join->group, &q.group, &q.err);
+        if (rc == CQ_OK)
+            rc = check_wanted(&q, join);
         if (rc == CQ_OK)
             rc = run_join(q.node, &j, &q.err);
         cq_log(CQ_INFO, "reseed.join", CQ_F_U64("group", join->group), CQ_F_U64("replica", join->replica),

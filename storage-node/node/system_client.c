@@ -74,7 +74,8 @@ static enum cq_rc ask_all(const struct attempt *a, const char *const *addresses,
     enum cq_rc rc = CQ_E_UNAVAILABLE;
     size_t all = count ? count : topology ? topology->node_count : 0;
     for (size_t i = 0; i < all && try_on(rc); i++)
-        rc = attempt(a, count ? addresses[i] : topology->nodes[i].address);
+        if (count || topology->nodes[i].state != TOPOLOGY_NODE_GONE)
+            rc = attempt(a, count ? addresses[i] : topology->nodes[i].address);
     return rc;
 }
 

@@ -17,7 +17,9 @@
 #define RETRY_MS 1000     /* what failed is tried again after this */
 #define REGISTER_MS 10000 /* one try to register this node */
 #define STREAM_WINDOW (8u << 20)
-#define MET_MAX 64 /* addresses of nodes that have called */
+#define LISTEN_MS 10000    /* to one node: what it knows may be old, so all are asked in turn */
+#define LEADERLESS_MS 3000 /* the system shard's replica here: then others are listened to */
+#define MET_MAX 64         /* addresses of nodes that have called */
 
 struct topology_keeper {
     struct node *node;
@@ -30,6 +32,7 @@ struct topology_keeper {
     /* The control loop's. */
     struct io_event changed;
     struct io_fiber_ref fibers[2];
+    uint64_t led_us; /* the system shard's replica here last had a leader */
     bool registered; /* this boot is in the topology, or will be */
 };
 
@@ -55,6 +58,11 @@ static void on_changed(struct io_loop *loop, void *arg)
     (void)loop;
     struct topology_keeper *k = arg;
     io_event_set(&k->changed);
+}
+
+void topology_keeper_again(struct topology_keeper *k)
+{
+    io_loop_post(k->node->control, on_changed, k);
 }
 
 /* Takes the reference; any thread. An older one is dropped. */
@@ -201,16 +209,35 @@ static size_t shard_members(const struct topology *t, const struct topology_shar
     return count;
 }
 
+/* Not one of the first replicas: it was moved here, or is this node's under another id. It is copied, never made from
+ * the map. What is older here than the map is destroyed first (reseeder_strays.c). */
+static bool open_moved(struct topology_keeper *k, const struct topology_shard *shard,
+                       const struct topology_replica *mine, struct group *group)
+{
+    struct node *node = k->node;
+    if (group && group->record.replica < mine->id && group->record.replica)
+        return false;
+    if (group && (group->record.generation || group->record.replica != mine->id))
+        return true;
+    if (mine->voter || mine->id <= atomic_load(&node->lost))
+        node_group_lost(node, shard->group);
+    else
+        node_group_new(node, shard->group, mine->id);
+    return true;
+}
+
 /* Makes this node's replica of a shard when it has none. The first members of a group are those of the map. */
 static bool open_shard(struct topology_keeper *k, const struct topology *t, const struct topology_shard *shard,
                        uint32_t me)
 {
     const struct topology_replica *mine = topology_replica_on(shard, me);
     struct group *group = groups_find(&k->node->groups, shard->group);
-    if (mine && group && group->record.generation && group->record.replica != mine->id) {
+    if (mine && group && group->record.generation && group->record.replica > mine->id) {
         reseeder_want(k->node->reseeder, group, RESEED_JOIN);
         return false;
     }
+    if (mine && shard->moved)
+        return open_moved(k, shard, mine, group);
     if (!mine || group)
         return true;
     struct raft_member members[RAFT_MEMBERS_MAX];
@@ -238,7 +265,7 @@ static bool open_shards(struct topology_keeper *k, const struct topology *t)
     uint32_t me = topology_node_index(t, k->node->dir.node);
     bool ok = true;
     for (size_t i = 0; me != TOPOLOGY_NONE && i < t->shard_count && !io_fiber_cancelled(); i++)
-        if (t->shards[i].group != GROUP_SYSTEM)
+        if (t->shards[i].group != GROUP_SYSTEM || t->shards[i].moved)
             ok &= open_shard(k, t, &t->shards[i], me);
     return ok;
 }
@@ -271,6 +298,13 @@ static bool register_node(struct topology_keeper *k, const struct topology *t)
 {
     if (is_registered(k, t))
         return true;
+    uint32_t at = topology_node_index(t, k->node->dir.node);
+    if (at != TOPOLOGY_NONE && t->nodes[at].state == TOPOLOGY_NODE_GONE) {
+        cq_log(CQ_ERROR, "node.has_gone",
+               CQ_F_STR("action", "this node was removed from the cluster: what it still holds is destroyed, then "
+                                  "stop this process and empty its data directory"));
+        return true;
+    }
     struct cq_err err = {0};
     struct cq_pool *pool = cq_pool_new(4096);
     struct cq_slice reply;
@@ -361,7 +395,7 @@ static void listen_to(struct topology_keeper *k, const char *address)
         client, &call,
         &(struct rpc_stream_config){
             .window = STREAM_WINDOW, .auto_credit = true, .data = on_item, .done = on_done, .ctx = &remote});
-    if (io_event_wait(&remote.done, IO_NO_DEADLINE) != CQ_OK && !remote.done.set)
+    if (io_event_wait(&remote.done, io_loop_deadline(io_loop_self(), LISTEN_MS)) != CQ_OK && !remote.done.set)
         rpc_call_cancel(&stream);
     rpc_client_free(&client);
     cq_pool_free(&pool);
@@ -385,9 +419,12 @@ static const char *source(struct topology_keeper *k, size_t n, struct cq_pool *p
     const char *address = NULL;
     pthread_mutex_lock(&k->lock);
     const struct topology *t = k->current;
-    size_t nodes = t ? t->node_count : 0;
-    if (n < nodes)
-        address = t->nodes[n].address;
+    const struct topology_shard *system = t ? topology_shard(t, GROUP_SYSTEM) : NULL;
+    size_t holders = system ? system->replica_count : 0, nodes = holders + (t ? t->node_count : 0);
+    if (n < holders) /* they know first */
+        address = t->nodes[system->replicas[n].node].address;
+    else if (n < nodes)
+        address = t->nodes[n - holders].address;
     else if (n - nodes < k->met_count)
         address = k->met[n - nodes];
     else if (n - nodes - k->met_count < seeds->count)
@@ -398,11 +435,24 @@ static const char *source(struct topology_keeper *k, size_t n, struct cq_pool *p
     return address;
 }
 
+/* Does this node's own replica of the system shard tell it what happens? One without a leader may be no member any
+ * more, and nobody tells it. */
+static bool is_told(struct topology_keeper *k)
+{
+    const struct group *system = groups_find(&k->node->groups, GROUP_SYSTEM);
+    uint64_t now = io_loop_now_us(k->node->control);
+    if (!system || atomic_load(&system->failed))
+        return false;
+    if (atomic_load(&system->leader) || !k->led_us)
+        k->led_us = now;
+    return now - k->led_us < LEADERLESS_MS * UINT64_C(1000);
+}
+
 static void follow_remote(void *arg)
 {
     struct topology_keeper *k = arg;
     for (size_t n = 0; !io_fiber_cancelled(); n++) {
-        if (groups_find(&k->node->groups, GROUP_SYSTEM)) {
+        if (is_told(k)) {
             io_fiber_sleep(RETRY_MS);
             continue;
         }

@@ -32,6 +32,9 @@ void topology_keeper_met(struct topology_keeper *keeper, const char *address);
 /* After an apply of group 0: on its apply thread. */
 void topology_keeper_look(struct topology_keeper *keeper, const struct machine *machine);
 
+/* Something that follows from the present topology is possible now: look again. Any thread. */
+void topology_keeper_again(struct topology_keeper *keeper);
+
 /* A group's leader may have changed. Any thread. */
 void topology_keeper_leader_changed(struct topology_keeper *keeper, struct group *group);
 

@@ -9,11 +9,12 @@
 #include "base/cq_mem.h"
 #include "node/node.h"
 #include "node/service_group.h"
+#include "node/service_member.h"
 #include "node/service_node.h"
 #include "node/service_raft.h"
 #include "node/service_reseed.h"
 
-#define SERVICES 4
+#define SERVICES 5
 
 struct worker {
     struct worker_config config;
@@ -40,6 +41,7 @@ static void make_services(struct worker *w, struct rpc_service services_r[static
     services_r[1] = service_node(w);
     services_r[2] = service_raft(w);
     services_r[3] = service_reseed(w);
+    services_r[4] = service_member(w);
 }
 
 void worker_metrics_register(void)

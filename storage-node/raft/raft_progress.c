@@ -34,7 +34,7 @@ bool raft_progress_has_majority(const struct raft_progress *progress, size_t cou
         if (p->member.role != RAFT_MEMBER_VOTER)
             continue;
         voters++;
-        well += p->connected && !p->behind && p->match + near >= last;
+        well += p->connected && !p->behind && p->match > 0 && p->match + near >= last;
     }
     return well > voters / 2;
 }

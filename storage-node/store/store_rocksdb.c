@@ -620,6 +620,28 @@ void store_rocksdb_compact(struct store *store, enum store_family family, struct
     rocksdb_compact_range_cf(r->db, r->cf[family], chars(from), from.len, chars(to), to.len);
 }
 
+static uint64_t approximate(struct rocks *r, enum store_family family, struct cq_slice from, struct cq_slice to)
+{
+    const char *starts[] = {chars(from)}, *ends[] = {chars(to)};
+    const size_t start_lens[] = {from.len}, end_lens[] = {to.len};
+    uint64_t size = 0;
+    char *text = NULL;
+    rocksdb_approximate_sizes_cf(r->db, r->cf[family], 1, starts, start_lens, ends, end_lens, &size, &text);
+    free(text);
+    return size;
+}
+
+uint64_t store_rocksdb_bytes(struct store *store, enum store_family family, struct cq_slice from, struct cq_slice to)
+{
+    struct rocks *r = rocks_of(store);
+    static const uint8_t last[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    uint64_t size = approximate(r, family, from, to), blobs = 0;
+    if (family != STORE_CHUNK || rocksdb_property_int_cf(r->db, r->cf[family], "rocksdb.live-blob-file-size", &blobs))
+        return size;
+    uint64_t all = approximate(r, family, CQ_SLICE_NONE, cq_slice_of(last, sizeof last));
+    return size + (all ? (uint64_t)((double)blobs * (double)size / (double)all) : 0);
+}
+
 enum cq_rc store_rocksdb_flush(struct store *store, struct cq_err *err)
 {
     struct rocks *r = rocks_of(store);

@@ -41,6 +41,9 @@ enum cq_rc store_rocksdb_open(const char *path, bool create, const struct store_
 enum cq_rc store_rocksdb_flush(struct store *store, struct cq_err *err);
 
 /* Rewrites what is left of keys in [from, to), so that the space of deleted ones comes back now. May take long. */
+/* Bytes that the keys in [from, to) take on the disk, about; blobs by the share of their keys. Any thread. */
+uint64_t store_rocksdb_bytes(struct store *store, enum store_family family, struct cq_slice from, struct cq_slice to);
+
 void store_rocksdb_compact(struct store *store, enum store_family family, struct cq_slice from, struct cq_slice to);
 
 /* For metrics; cheap. */

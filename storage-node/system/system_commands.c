@@ -6,18 +6,16 @@
 
 #include <stdlib.h>
 
-typedef enum cq_rc command_fn(struct system_apply *a, const ProtobufCMessage *message, struct cq_slice *reply_r);
-
 /* ---- Parts ---- */
 
-static enum cq_rc need_cluster(struct system_apply *a)
+enum cq_rc system_need_cluster(struct system_apply *a)
 {
     return a->before->epoch ? CQ_OK : CQ_FAIL(a->err, CQ_E_UNAVAILABLE, "no cluster has been initialised");
 }
 
 static enum cq_rc need_epoch(struct system_apply *a, uint64_t if_epoch)
 {
-    enum cq_rc rc = need_cluster(a);
+    enum cq_rc rc = system_need_cluster(a);
     if (rc == CQ_OK && if_epoch != a->before->epoch)
         rc = CQ_FAIL(a->err, CQ_E_CONFLICT, "the topology is at epoch %llu, the command is for %llu",
                      (unsigned long long)a->before->epoch, (unsigned long long)if_epoch);
@@ -43,7 +41,7 @@ static enum cq_rc node_from_proto(struct system_apply *a, const Chasqui__System_
 }
 
 /* A copy of the node list that may be changed, with room for one more. */
-static struct topology_node *own_nodes(struct system_apply *a)
+struct topology_node *system_own_nodes(struct system_apply *a)
 {
     struct topology_node *nodes = cq_pool_calloc(a->pool, a->plain.node_count + 1, sizeof *nodes);
     if (a->plain.node_count)
@@ -57,7 +55,7 @@ static struct topology_node *own_node(struct system_apply *a, ProtobufCBinaryDat
 {
     uint32_t index = uuid.len == TOPOLOGY_UUID_SIZE ? topology_node_index(a->before, uuid.data) : TOPOLOGY_NONE;
     if (index != TOPOLOGY_NONE)
-        return &own_nodes(a)[index];
+        return &system_own_nodes(a)[index];
     CQ_FAIL(a->err, CQ_E_NOT_FOUND, "no such node");
     return NULL;
 }
@@ -183,11 +181,22 @@ static enum cq_rc update_node(struct system_apply *a, struct topology_node *node
 
 static void insert_node(struct system_apply *a, const struct topology_node *node)
 {
-    struct topology_node *nodes = own_nodes(a);
+    struct topology_node *nodes = system_own_nodes(a);
     size_t at = a->plain.node_count++;
     nodes[at] = *node;
     nodes[at].state = TOPOLOGY_NODE_JOINING;
     qsort(nodes, at + 1, sizeof *nodes, node_cmp);
+}
+
+static void renumber_moves(struct system_apply *a)
+{
+    struct topology_move *moves = cq_pool_calloc(a->pool, a->plain.move_count + 1, sizeof *moves);
+    for (size_t i = 0; i < a->plain.move_count; i++) {
+        moves[i] = a->before->moves[i];
+        moves[i].from = topology_node_index(&a->plain, a->before->nodes[moves[i].from].uuid);
+        moves[i].to = topology_node_index(&a->plain, a->before->nodes[moves[i].to].uuid);
+    }
+    a->plain.moves = moves;
 }
 
 /* Replicas point to nodes by index: after an insertion the indexes of those behind it move. */
@@ -212,16 +221,17 @@ static enum cq_rc register_node(struct system_apply *a, const ProtobufCMessage *
     const Chasqui__System__RegisterNode *msg = (const Chasqui__System__RegisterNode *)message;
     struct topology_node from;
     (void)reply_r;
-    enum cq_rc rc = need_cluster(a);
+    enum cq_rc rc = system_need_cluster(a);
     if (rc == CQ_OK)
         rc = node_from_proto(a, msg->node, &from);
     if (rc != CQ_OK)
         return rc;
     uint32_t index = topology_node_index(a->before, from.uuid);
     if (index != TOPOLOGY_NONE)
-        return update_node(a, &own_nodes(a)[index], &from);
+        return update_node(a, &system_own_nodes(a)[index], &from);
     insert_node(a, &from);
     renumber_replicas(a);
+    renumber_moves(a);
     return CQ_OK;
 }
 
@@ -257,6 +267,7 @@ static enum cq_rc set_node_state(struct system_apply *a, const ProtobufCMessage 
         node_holds_replicas(a->before, (uint32_t)(node - a->plain.nodes)))
         return CQ_FAIL(a->err, CQ_E_CONFLICT, "the node still holds replicas");
     node->state = (enum topology_node_state)msg->state;
+    node->leaving = node->leaving && node->state == TOPOLOGY_NODE_DRAINING;
     return CQ_OK;
 }
 
@@ -325,6 +336,14 @@ static int shard_cmp(const void *a_p, const void *b_p)
     return a->group < b->group ? -1 : a->group > b->group;
 }
 
+static bool same_ids(const struct topology_shard *a, const struct topology_shard *b)
+{
+    bool same = a->replica_count == b->replica_count;
+    for (size_t i = 0; i < a->replica_count && same; i++)
+        same = topology_replica(b, a->replicas[i].id) != NULL;
+    return same;
+}
+
 static enum cq_rc set_shard(struct system_apply *a, const ProtobufCMessage *message, struct cq_slice *reply_r)
 {
     const Chasqui__System__SetShard *msg = (const Chasqui__System__SetShard *)message;
@@ -346,6 +365,11 @@ static enum cq_rc set_shard(struct system_apply *a, const ProtobufCMessage *mess
                                      .preferred = msg->shard->preferred};
     rc = replicas_from_proto(a, a->before, msg->shard->replicas, msg->shard->n_replicas, a->header.next_replica,
                              &shard->replicas);
+    const struct topology_shard *was = topology_shard(a->before, shard->group);
+    if (rc == CQ_OK && was) {
+        shard->moved = was->moved || !same_ids(was, shard);
+        system_moves_follow(a, was, shard);
+    }
     qsort(shards, count, sizeof *shards, shard_cmp);
     a->plain.shards = shards;
     a->plain.shard_count = count;
@@ -358,7 +382,7 @@ static enum cq_rc allocate_replicas(struct system_apply *a, const ProtobufCMessa
 {
     const Chasqui__System__AllocateReplicas *msg = (const Chasqui__System__AllocateReplicas *)message;
     Chasqui__System__AllocateReplicasReply reply = CHASQUI__SYSTEM__ALLOCATE_REPLICAS_REPLY__INIT;
-    enum cq_rc rc = need_cluster(a);
+    enum cq_rc rc = system_need_cluster(a);
     if (rc == CQ_OK && (msg->count < 1 || msg->count > SYSTEM_ALLOCATE_MAX))
         rc = CQ_FAIL(a->err, CQ_E_INVALID, "%u ids, allowed are 1 to %u", msg->count, SYSTEM_ALLOCATE_MAX);
     if (rc != CQ_OK)
@@ -375,7 +399,7 @@ static enum cq_rc allocate_replicas(struct system_apply *a, const ProtobufCMessa
 static const struct {
     struct system_method method;
     const ProtobufCMessageDescriptor *message;
-    command_fn *run;
+    system_command_fn *run;
 } rows[] = {
 #define COMMAND(name, type, run)                                                                                       \
     {                                                                                                                  \
@@ -388,6 +412,13 @@ static const struct {
     COMMAND(SET_SHARD_MAP, set_shard_map, set_shard_map),
     COMMAND(SET_SHARD, set_shard, set_shard),
     COMMAND(ALLOCATE_REPLICAS, allocate_replicas, allocate_replicas),
+    COMMAND(PREFER_LEADER, prefer_leader, system_prefer_leader),
+    COMMAND(JOIN_NODE, join_node, system_join_node),
+    COMMAND(DRAIN_NODE, drain_node, system_drain_node),
+    COMMAND(DECOMMISSION_NODE, decommission_node, system_decommission_node),
+    COMMAND(MOVE_SHARD, move_shard, system_move_shard),
+    COMMAND(CANCEL_MOVES, cancel_moves, system_cancel_moves),
+    COMMAND(STEP_MOVE, step_move, system_step_move),
 #undef COMMAND
     {{CHASQUI__SYSTEM__METHOD__GET_TOPOLOGY, "GET_TOPOLOGY", false}, NULL, NULL},
 };

@@ -40,6 +40,18 @@ struct system_apply {
 /* Runs the command of an entry on a->header and a->plain; the reply's bytes go to *reply_r, in the pool. */
 enum cq_rc system_command_run(struct system_apply *a, uint32_t method, struct cq_slice body, struct cq_slice *reply_r);
 
+/* ---- Parts of commands (system_commands.c) ---- */
+enum cq_rc system_need_cluster(struct system_apply *a); /* CQ_E_UNAVAILABLE before there is one */
+/* A copy of a->plain's nodes that may be changed, with room for one more. */
+struct topology_node *system_own_nodes(struct system_apply *a);
+
+/* ---- system_moves.c ---- */
+typedef enum cq_rc system_command_fn(struct system_apply *a, const ProtobufCMessage *message, struct cq_slice *reply_r);
+system_command_fn system_prefer_leader, system_join_node, system_drain_node, system_decommission_node,
+    system_move_shard, system_cancel_moves, system_step_move;
+/* The shard's replicas have changed otherwise: moves of those that came back under another id go on with it. */
+void system_moves_follow(struct system_apply *a, const struct topology_shard *was, const struct topology_shard *is);
+
 /* protobuf-c with the pool as its memory. */
 ProtobufCAllocator system_allocator(struct cq_pool *pool);
 struct cq_slice system_pack(struct cq_pool *pool, const ProtobufCMessage *message);

@@ -793,10 +793,155 @@ static void a_corrupt_record_is_found_at_the_start(void **state)
     assert_int_equal(system_machine_open(&config, &f->machine, NULL), CQ_E_CORRUPT);
 }
 
+/* ---- Moves ---- */
+
+static void add_node(struct fixture *f, unsigned n)
+{
+    Chasqui__System__RegisterNode reg = CHASQUI__SYSTEM__REGISTER_NODE__INIT;
+    Chasqui__System__Node node = CHASQUI__SYSTEM__NODE__INIT;
+    Chasqui__System__Labels labels = CHASQUI__SYSTEM__LABELS__INIT;
+    labels.dc = "a";
+    node.uuid = uuid(n);
+    node.address = "new:1";
+    node.labels = &labels;
+    node.boot = 1;
+    reg.node = &node;
+    assert_int_equal(apply(f, M(REGISTER_NODE), &reg.base), CQ_OK);
+}
+
+static enum cq_rc join(struct fixture *f, unsigned n)
+{
+    Chasqui__System__JoinNode msg = CHASQUI__SYSTEM__JOIN_NODE__INIT;
+    msg.node = uuid(n);
+    return apply(f, M(JOIN_NODE), &msg.base);
+}
+
+static enum cq_rc decommission(struct fixture *f, unsigned n, bool force)
+{
+    Chasqui__System__DecommissionNode msg = CHASQUI__SYSTEM__DECOMMISSION_NODE__INIT;
+    msg.node = uuid(n);
+    msg.force = force;
+    return apply(f, M(DECOMMISSION_NODE), &msg.base);
+}
+
+static enum cq_rc step(struct fixture *f, uint64_t replica, int before, int to)
+{
+    Chasqui__System__StepMove msg = CHASQUI__SYSTEM__STEP_MOVE__INIT;
+    msg.replica = replica;
+    msg.before = (Chasqui__System__MoveStep)before;
+    msg.to = (Chasqui__System__MoveStep)to;
+    return apply(f, M(STEP_MOVE), &msg.base);
+}
+
+/* The first move of a shard that is not group 0, or of any with 0. */
+static struct topology_move first_move(struct fixture *f, size_t *count_r)
+{
+    const struct topology *t = system_machine_topology(f->machine);
+    struct topology_move move = {0};
+    *count_r = t->move_count;
+    for (size_t i = 0; i < t->move_count && !move.group; i++)
+        move = t->moves[i];
+    topology_unref(&t);
+    return move;
+}
+
+static const struct topology_replica *find(const struct topology *t, const struct topology_move *move, uint64_t id)
+{
+    return topology_replica(topology_shard(t, move->group), id);
+}
+
+static void a_move_goes_step_by_step_and_the_map_follows(void **state)
+{
+    struct fixture *f = *state;
+    size_t count, left;
+    init_cluster(f);
+    add_node(f, 7);
+    assert_int_equal(join(f, 7), CQ_OK);
+    struct topology_move move = first_move(f, &count);
+    assert_true(count > 20 && count < 60 && move.step == TOPOLOGY_MOVE_QUEUED);
+    assert_int_equal(join(f, 7), CQ_OK); /* again: nothing more */
+    assert_int_equal((first_move(f, &left), left), count);
+    assert_int_equal(step(f, move.replica, 1, 3), CQ_E_CONFLICT); /* none is left out */
+    assert_int_equal(step(f, move.replica, 2, 3), CQ_E_CONFLICT);
+    for (int to = TOPOLOGY_MOVE_ADDING; to <= TOPOLOGY_MOVE_CLEANING; to++) {
+        assert_int_equal(step(f, move.replica, to - 1, to), CQ_OK);
+        assert_int_equal(step(f, move.replica, to - 1, to), CQ_OK); /* safe to repeat */
+        reopen(f);
+        const struct topology *t = system_machine_topology(f->machine);
+        const struct topology_replica *new = find(t, &move, move.replica), *old = find(t, &move, move.old);
+        assert_true(new &&new->voter == (to >= TOPOLOGY_MOVE_REMOVING));
+        assert_int_equal(old != NULL, to < TOPOLOGY_MOVE_CLEANING);
+        assert_true(topology_shard(t, move.group)->moved);
+        assert_int_equal(topology_move(t, move.replica)->step, to);
+        topology_unref(&t);
+    }
+    assert_int_equal(step(f, move.replica, TOPOLOGY_MOVE_CLEANING, TOPOLOGY_MOVE_NONE), CQ_OK);
+    assert_int_equal(step(f, move.replica, TOPOLOGY_MOVE_CLEANING, TOPOLOGY_MOVE_NONE), CQ_OK);
+    assert_int_equal((first_move(f, &left), left), count - 1);
+}
+
+static void what_has_no_vote_is_taken_back_and_what_has_stays(void **state)
+{
+    struct fixture *f = *state;
+    Chasqui__System__CancelMoves cancel = CHASQUI__SYSTEM__CANCEL_MOVES__INIT;
+    size_t count, left;
+    init_cluster(f);
+    add_node(f, 7);
+    assert_int_equal(join(f, 7), CQ_OK);
+    struct topology_move move = first_move(f, &count);
+    cancel.group = move.group;
+    assert_int_equal(step(f, move.replica, 1, 2), CQ_OK);
+    assert_int_equal(step(f, move.replica, 2, 0), CQ_E_CONFLICT); /* nobody has cancelled it */
+    assert_int_equal(apply(f, M(CANCEL_MOVES), &cancel.base), CQ_OK);
+    assert_int_equal(step(f, move.replica, 2, 0), CQ_OK);
+    const struct topology *t = system_machine_topology(f->machine);
+    assert_null(find(t, &move, move.replica));
+    assert_non_null(find(t, &move, move.old));
+    topology_unref(&t);
+    assert_int_equal(apply(f, M(CANCEL_MOVES), &cancel.base), CQ_E_NOT_FOUND);
+    move = first_move(f, &left);
+    assert_int_equal(left, count - 1);
+    cancel.group = move.group;
+    for (int to = TOPOLOGY_MOVE_ADDING; to <= TOPOLOGY_MOVE_REMOVING; to++)
+        assert_int_equal(step(f, move.replica, to - 1, to), CQ_OK);
+    assert_int_equal(apply(f, M(CANCEL_MOVES), &cancel.base), CQ_E_CONFLICT);
+    move = first_move(f, &left);
+    assert_int_equal(left, count - 1);
+}
+
+static void a_node_leaves_only_when_all_can_go_elsewhere(void **state)
+{
+    struct fixture *f = *state;
+    Chasqui__System__SetNodeState gone = CHASQUI__SYSTEM__SET_NODE_STATE__INIT;
+    size_t count;
+    init_cluster(f);
+    uint64_t before = epoch(f);
+    assert_int_equal(decommission(f, 0, true), CQ_E_NO_SPACE);
+    assert_int_equal(epoch(f), before); /* nothing has begun */
+    add_node(f, 7);
+    add_node(f, 0); /* a later start of an old one changes no move */
+    assert_int_equal(join(f, 7), CQ_OK);
+    first_move(f, &count);
+    add_node(f, 5); /* the indexes of the nodes behind it move */
+    const struct topology *t = system_machine_topology(f->machine);
+    for (size_t i = 0; i < t->move_count; i++)
+        assert_memory_equal(t->nodes[t->moves[i].to].uuid, uuid(7).data, 16);
+    topology_unref(&t);
+    assert_int_equal(decommission(f, 5, false), CQ_OK); /* holds nothing */
+    gone.uuid = uuid(5);
+    gone.state = CHASQUI__SYSTEM__NODE_STATE__NODE_GONE;
+    assert_int_equal(apply(f, M(SET_NODE_STATE), &gone.base), CQ_OK);
+    assert_int_equal(join(f, 5), CQ_E_DENIED);
+    assert_int_equal(decommission(f, 5, false), CQ_OK);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(a_move_goes_step_by_step_and_the_map_follows),
+        TEST(what_has_no_vote_is_taken_back_and_what_has_stays),
+        TEST(a_node_leaves_only_when_all_can_go_elsewhere),
         TEST(before_init_there_is_epoch_0_and_nothing_else_works),
         TEST(init_makes_64_shards_with_replicas_and_leaders_spread_over_three_nodes),
         TEST(init_again_changes_nothing_and_another_cluster_is_refused),

@@ -49,36 +49,79 @@ enum ctl_exit ctl_complain(const char *address, enum rpc_fate fate, const struct
     return ctl_exit_of(fate, reply->rc);
 }
 
-/* The topology from the first node that can tell it. */
-enum ctl_exit ctl_topology(struct ctl *ctl, const struct topology **topology_r)
+/* One node's answer; CTL_UNREACHABLE: it does not lead the system shard. */
+static enum ctl_exit ask_topology(struct ctl *ctl, const char *address, uint16_t method, bool quiet,
+                                  const struct topology **topology_r)
 {
     Chasqui__System__GetTopology message = CHASQUI__SYSTEM__GET_TOPOLOGY__INIT;
+    const struct ctl_call call = {
+        .address = address,
+        .peer_roles = RPC_ROLE_STORAGE,
+        .method = method,
+        .message = ctl_wrap(ctl, &message.base),
+    };
+    struct rpc_reply_in reply = {0};
+    struct cq_err err = {0};
+    enum rpc_fate fate = ctl_rpc(ctl, &call, &reply, &err);
+    if (fate == RPC_ANSWERED && reply.rc == CQ_E_NOT_LEADER)
+        return CTL_UNREACHABLE;
+    if (fate != RPC_ANSWERED || reply.rc != CQ_OK)
+        return quiet ? ctl_exit_of(fate, reply.rc) : ctl_complain(call.address, fate, &reply, &err);
+    Chasqui__Mail__Answer *answer = ctl_answer(&reply);
+    enum cq_rc rc = answer ? topology_decode(cq_slice_of(answer->body.data, answer->body.len), topology_r, &err)
+                           : CQ_FAIL(&err, CQ_E_PROTO, "the answer does not decode");
+    if (answer)
+        chasqui__mail__answer__free_unpacked(answer, NULL);
+    if (rc == CQ_OK)
+        return CTL_DONE;
+    fprintf(stderr, "chasquictl: %s: %s\n", address, err.text);
+    return CTL_REFUSED;
+}
+
+static bool is_in_settings(const struct ctl *ctl, const char *address)
+{
+    for (size_t i = 0; i < ctl->settings.storage.count; i++)
+        if (strcmp(ctl->settings.storage.items[i], address) == 0)
+            return true;
+    return false;
+}
+
+/* None of the nodes of the settings leads: one of them knows the others. */
+static enum ctl_exit ask_others(struct ctl *ctl, const struct topology **topology_r)
+{
+    const struct topology *known = NULL;
+    enum ctl_exit status = CTL_UNREACHABLE;
+    for (size_t i = 0; i < ctl->settings.storage.count && !known; i++)
+        ask_topology(ctl, ctl->settings.storage.items[i], CHASQUI__SYSTEM__METHOD__TOPOLOGY_KNOWN, true, &known);
+    for (size_t i = 0; known && i < known->node_count && status != CTL_DONE; i++)
+        if (known->nodes[i].state != TOPOLOGY_NODE_GONE && !is_in_settings(ctl, known->nodes[i].address))
+            status =
+                ask_topology(ctl, known->nodes[i].address, CHASQUI__SYSTEM__METHOD__GET_TOPOLOGY, true, topology_r);
+    topology_unref(&known);
+    return status;
+}
+
+static enum ctl_exit find_topology(struct ctl *ctl, bool quiet, const struct topology **topology_r)
+{
     enum ctl_exit status = CTL_UNREACHABLE;
     for (size_t i = 0; i < ctl->settings.storage.count; i++) {
-        const struct ctl_call call = {
-            .address = ctl->settings.storage.items[i],
-            .peer_roles = RPC_ROLE_STORAGE,
-            .method = CHASQUI__SYSTEM__METHOD__GET_TOPOLOGY,
-            .message = ctl_wrap(ctl, &message.base),
-        };
-        struct rpc_reply_in reply;
-        struct cq_err err = {0};
-        enum rpc_fate fate = ctl_rpc(ctl, &call, &reply, &err);
-        if (fate != RPC_ANSWERED || reply.rc != CQ_OK) {
-            if (reply.rc != CQ_E_NOT_LEADER)
-                status = ctl_complain(call.address, fate, &reply, &err);
-            continue;
-        }
-        Chasqui__Mail__Answer *answer = ctl_answer(&reply);
-        enum cq_rc rc = answer ? topology_decode(cq_slice_of(answer->body.data, answer->body.len), topology_r, &err)
-                               : CQ_FAIL(&err, CQ_E_PROTO, "the answer does not decode");
-        if (answer)
-            chasqui__mail__answer__free_unpacked(answer, NULL);
-        if (rc == CQ_OK)
-            return CTL_DONE;
-        fprintf(stderr, "chasquictl: %s: %s\n", call.address, err.text);
-        status = CTL_REFUSED;
+        enum ctl_exit one =
+            ask_topology(ctl, ctl->settings.storage.items[i], CHASQUI__SYSTEM__METHOD__GET_TOPOLOGY, quiet, topology_r);
+        if (one == CTL_DONE)
+            return one;
+        status = one == CTL_UNREACHABLE ? status : one;
     }
+    return ask_others(ctl, topology_r) == CTL_DONE ? CTL_DONE : status;
+}
+
+enum ctl_exit ctl_topology_quietly(struct ctl *ctl, const struct topology **topology_r)
+{
+    return find_topology(ctl, true, topology_r);
+}
+
+enum ctl_exit ctl_topology(struct ctl *ctl, const struct topology **topology_r)
+{
+    enum ctl_exit status = find_topology(ctl, false, topology_r);
     if (status == CTL_UNREACHABLE)
         fprintf(stderr, "chasquictl: no storage node leads the system shard; is the cluster initialised and a majority "
                         "of its nodes up?\n");
@@ -116,7 +159,8 @@ static enum ctl_exit look(struct ctl *ctl, struct view *view)
         return status;
     view->groups = cq_pool_calloc(ctl->pool, view->topology->node_count, sizeof(Chasqui__System__NodeGroups *));
     for (size_t i = 0; i < view->topology->node_count; i++)
-        view->groups[i] = get_groups(ctl, view->topology->nodes[i].address);
+        if (view->topology->nodes[i].state != TOPOLOGY_NODE_GONE)
+            view->groups[i] = get_groups(ctl, view->topology->nodes[i].address);
     return CTL_DONE;
 }
 
@@ -187,6 +231,20 @@ static const char *const state_names[] = {
     [TOPOLOGY_NODE_DRAINING] = "draining", [TOPOLOGY_NODE_GONE] = "gone",
 };
 
+/* Entries that its worst replica lacks, as the group's leader has committed them. */
+static uint64_t largest_lag(const struct view *view, const Chasqui__System__NodeGroups *groups)
+{
+    uint64_t lag = 0;
+    for (size_t i = 0; groups && i < groups->n_replicas; i++) {
+        size_t node;
+        const Chasqui__System__ReplicaState *r = groups->replicas[i];
+        const Chasqui__System__ReplicaState *leader = find_leader(view, r->group, &node);
+        if (leader && leader->commit_index > r->applied_index && leader->commit_index - r->applied_index > lag)
+            lag = leader->commit_index - r->applied_index;
+    }
+    return lag;
+}
+
 static void node_list(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
 {
     const struct topology *t = view->topology;
@@ -196,9 +254,12 @@ static void node_list(struct ctl *ctl, const struct view *view, struct ctl_rows 
         uint64_t leads = 0;
         for (size_t i = 0; groups && i < groups->n_replicas; i++)
             leads += strcmp(groups->replicas[i]->role, "leader") == 0;
+        bool gone = node->state == TOPOLOGY_NODE_GONE;
         CTL_ADD_ROW(ctl, rows, ctl_uuid_text(ctl, node->uuid), node->address, node->region, node->dc, node->zone,
-                    groups ? state_names[node->state] : "unreachable", ctl_number(ctl, groups ? groups->n_replicas : 0),
-                    ctl_number(ctl, leads), node->version);
+                    groups || gone ? node->leaving ? "leaving" : state_names[node->state] : "unreachable",
+                    ctl_number(ctl, groups ? groups->n_replicas : 0), ctl_number(ctl, leads),
+                    ctl_number(ctl, largest_lag(view, groups)), ctl_number(ctl, groups ? groups->disk_free : 0),
+                    ctl_number(ctl, groups ? groups->disk_size : 0), node->version);
     }
 }
 
@@ -272,7 +333,7 @@ static void shard_show(struct ctl *ctl, const struct view *view, struct ctl_rows
     }
 }
 
-static uint32_t number_field(const struct ctl_request *request, const char *name)
+uint32_t ctl_number_field(const struct ctl_request *request, const char *name)
 {
     struct cq_slice text;
     uint64_t value = 0;
@@ -288,8 +349,8 @@ static enum ctl_exit cluster_init(struct ctl *ctl, const struct ctl_request *req
     for (size_t i = 0; i < request->field_count; i++)
         if (strcmp(request->fields[i].name, "address") == 0)
             message.addresses[message.n_addresses++] = cq_pool_cstr(ctl->pool, request->fields[i].value);
-    message.shards = number_field(request, "shards");
-    message.replicas = number_field(request, "replicas");
+    message.shards = ctl_number_field(request, "shards");
+    message.replicas = ctl_number_field(request, "replicas");
     const struct ctl_call call = {
         .address = message.addresses[0],
         .peer_roles = RPC_ROLE_STORAGE,
@@ -324,13 +385,15 @@ static const struct {
 enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request)
 {
     struct ctl_rows rows = {0};
-    struct view view = {.shard = number_field(request, "shard")};
+    struct view view = {.shard = ctl_number_field(request, "shard")};
     struct cq_buf out;
     enum ctl_exit status;
     if (strcmp(request->command->name, "cluster init") == 0)
         status = cluster_init(ctl, request, &rows);
     else if (strcmp(request->command->name, "verify") == 0)
-        status = ctl_verify(ctl, number_field(request, "shard"), &rows);
+        status = ctl_verify(ctl, ctl_number_field(request, "shard"), &rows);
+    else if (ctl_is_member_command(request))
+        status = ctl_member(ctl, request, &rows);
     else
         status = look(ctl, &view);
     for (size_t i = 0; status == CTL_DONE && i < sizeof views / sizeof *views; i++)

@@ -15,8 +15,12 @@ Chasqui__Mail__Answer *ctl_answer(const struct rpc_reply_in *reply);
 /* Says on standard error what the node said, or why there is no answer. */
 enum ctl_exit ctl_complain(const char *address, enum rpc_fate fate, const struct rpc_reply_in *reply,
                            const struct cq_err *err);
-/* The topology from the first node that can tell it. */
+/* The topology from whoever leads the system shard, also when that is none of the nodes of the settings. */
 enum ctl_exit ctl_topology(struct ctl *ctl, const struct topology **topology_r);
+/* The same without a word when it cannot be had now. */
+enum ctl_exit ctl_topology_quietly(struct ctl *ctl, const struct topology **topology_r);
+/* 0 when it was not given, UINT32_MAX when it is no number. */
+uint32_t ctl_number_field(const struct ctl_request *request, const char *name);
 
 /* Texts of the pool. */
 char *ctl_uuid_text(struct ctl *ctl, const uint8_t uuid[static 16]);
@@ -27,6 +31,10 @@ char **ctl_cells(struct ctl *ctl, const char *const *texts, size_t count);
     ctl_rows_add((ctl), (rows),                                                                                        \
                  ctl_cells((ctl), (const char *const[]){__VA_ARGS__},                                                  \
                            sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *)))
+
+/* Leaders, moves, nodes that come and go (ctl_run_member.c). */
+bool ctl_is_member_command(const struct ctl_request *request);
+enum ctl_exit ctl_member(struct ctl *ctl, const struct ctl_request *request, struct ctl_rows *rows);
 
 /* Checks all replicas of a shard, or of every shard with 0 (ctl_run_verify.c); rows even when something is wrong. */
 enum ctl_exit ctl_verify(struct ctl *ctl, uint32_t shard, struct ctl_rows *rows);

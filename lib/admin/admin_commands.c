@@ -16,6 +16,13 @@
         }                                                                                                              \
     }
 
+#define MOVE_COLUMNS                                                                                                   \
+    {"shard", ADMIN_NUMBER}, {"from", ADMIN_TEXT}, {"to", ADMIN_TEXT}, {"replica", ADMIN_NUMBER},                      \
+        {"step", ADMIN_TEXT}, {"copying", ADMIN_TEXT}, {"copied_bytes", ADMIN_NUMBER},                                 \
+    {                                                                                                                  \
+        "total_bytes", ADMIN_NUMBER                                                                                    \
+    }
+
 const struct admin_command admin_commands[] = {
     {.name = "cluster init",
      .target = ADMIN_TARGET_STORAGE,
@@ -46,7 +53,32 @@ const struct admin_command admin_commands[] = {
                  {"state", ADMIN_TEXT},
                  {"replicas", ADMIN_NUMBER},
                  {"leads", ADMIN_NUMBER},
+                 {"lag_entries", ADMIN_NUMBER},
+                 {"disk_free", ADMIN_NUMBER},
+                 {"disk_size", ADMIN_NUMBER},
                  {"version", ADMIN_TEXT}}},
+    {.name = "node join",
+     .target = ADMIN_TARGET_STORAGE,
+     .help = "let a node that waits hold replicas: its share of the shards, by the ring, moves to it",
+     .params = {{"node", ADMIN_REQUIRED, "its address or id (or the beginning of it)"},
+                {"dry-run", ADMIN_SWITCH, "only show what would move"},
+                {"watch", ADMIN_SWITCH, "show the moves until they have ended"}},
+     .columns = {MOVE_COLUMNS}},
+    {.name = "node drain",
+     .target = ADMIN_TARGET_STORAGE,
+     .single = true,
+     .help = "a node leads nothing until this is undone; it keeps its replicas and their votes",
+     .params = {{"node", ADMIN_REQUIRED, "its address or id"}, {"undo", ADMIN_SWITCH, "it may lead again"}},
+     .columns = {{"node", ADMIN_TEXT}, {"address", ADMIN_TEXT}, {"state", ADMIN_TEXT}}},
+    {.name = "node decommission",
+     .target = ADMIN_TARGET_STORAGE,
+     .help = "drain a node for good: all its replicas move away by the ring, then it has gone; node drain --undo takes "
+             "back what has not moved yet",
+     .params = {{"node", ADMIN_REQUIRED, "its address or id; it need not be running"},
+                {"force", ADMIN_SWITCH, "also when replicas come to fewer data centres or zones"},
+                {"dry-run", ADMIN_SWITCH, "only show what would move"},
+                {"watch", ADMIN_SWITCH, "show the moves until it has gone"}},
+     .columns = {MOVE_COLUMNS}},
     {.name = "shard list",
      .target = ADMIN_TARGET_STORAGE,
      .help = "the shards, their homes and leaders",
@@ -71,6 +103,26 @@ const struct admin_command admin_commands[] = {
                  {"reseed", ADMIN_TEXT},
                  {"copied_bytes", ADMIN_NUMBER},
                  {"copied_chunks", ADMIN_NUMBER}}},
+    {.name = "shard leader",
+     .target = ADMIN_TARGET_STORAGE,
+     .single = true,
+     .help = "hand a shard's leadership over; the map prefers that replica from now on",
+     .params = {{"shard", ADMIN_REQUIRED, "its number"}, {"to", ADMIN_OPTION, "address or id of the node"}},
+     .columns = {{"shard", ADMIN_NUMBER}, {"node", ADMIN_TEXT}, {"address", ADMIN_TEXT}}},
+    {.name = "shard move",
+     .target = ADMIN_TARGET_STORAGE,
+     .help = "move one replica of a shard to another node; it goes on by itself, whatever fails meanwhile",
+     .params = {{"shard", ADMIN_REQUIRED, "its number; 0 is the system shard"},
+                {"from", ADMIN_OPTION, "address or id of the node that has it"},
+                {"to", ADMIN_OPTION, "address or id of the node that gets it"},
+                {"force", ADMIN_SWITCH, "also when replicas come to fewer data centres or zones"},
+                {"watch", ADMIN_SWITCH, "show it until it has ended"},
+                {"cancel", ADMIN_SWITCH, "take the shard's moves back whose new replica has no vote yet"}},
+     .columns = {MOVE_COLUMNS}},
+    {.name = "shard moves",
+     .target = ADMIN_TARGET_STORAGE,
+     .help = "the moves that wait or are under way: queued, adding, copying, removing, cleaning",
+     .columns = {MOVE_COLUMNS}},
     {.name = "shard replicas",
      .target = ADMIN_TARGET_ALL_STORAGE,
      .help = "every replica as its own node sees it; equal replicas have equal digests at one applied index",

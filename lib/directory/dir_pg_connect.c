@@ -41,6 +41,21 @@ static const char *advice(const char *text)
     } rows[] = {
         {"password authentication failed", "directory.postgresql.password_file must hold this user's password"},
         {"no password supplied", "set directory.postgresql.password_file"},
+        {"certificate verify failed", "the server's certificate has expired, or is not of the CA that sslrootcert in "
+                                      "directory.postgresql.dsn names: renew it, or correct sslrootcert"},
+        {"does not match host name", "the server's certificate is for another name: use the name that it is for in "
+                                     "directory.postgresql.dsn, or make a new one"},
+        {"requires a valid client certificate",
+         "the server wants a certificate of ours: name it and its key by sslcert and "
+         "sslkey in directory.postgresql.dsn, in files that are there"},
+        {"alert certificate expired", "our certificate has expired: renew the one that sslcert in "
+                                      "directory.postgresql.dsn names"},
+        {"alert unknown ca", "the server does not know the CA of our certificate: correct sslcert in "
+                             "directory.postgresql.dsn, or the server's ssl_ca_file"},
+        {"certificate authentication failed", "our certificate is for another user: correct user or sslcert in "
+                                              "directory.postgresql.dsn"},
+        {"private key", "sslkey in directory.postgresql.dsn must be the key of sslcert, readable by us alone"},
+        {"does not support SSL", "switch on ssl at the server, or correct sslmode in directory.postgresql.dsn"},
         {"certificate", "look at sslrootcert, sslcert and sslmode in directory.postgresql.dsn"},
         {"pg_hba.conf", "let this host in by the server's pg_hba.conf"},
         {"does not exist", "create it, or correct directory.postgresql.dsn"},

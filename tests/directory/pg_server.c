@@ -11,12 +11,17 @@ char pg_server_folder[64];
 char pg_server_dsn[128];
 static char through[128]; /* PgBouncer; "": straight */
 
-static void call(const char *verb, const char *argument)
+void pg_server_with(const char *folder, const char *verb, const char *argument)
 {
     char command[512];
-    snprintf(command, sizeof command, "%s/support/postgres %s %s %s", CHASQUI_TESTS, verb, pg_server_folder, argument);
+    snprintf(command, sizeof command, "%s/support/postgres %s %s %s", CHASQUI_TESTS, verb, folder, argument);
     if (system(command) != 0)
         fail_msg("%s", command);
+}
+
+static void call(const char *verb, const char *argument)
+{
+    pg_server_with(pg_server_folder, verb, argument);
 }
 
 void pg_server_remove(void)
@@ -66,6 +71,23 @@ void pg_server_sql(const char *sql)
         fail_msg("%s: %s", sql, PQerrorMessage(pg));
     PQclear(result);
     PQfinish(pg);
+}
+
+const char *pg_server_tls(void)
+{
+    static char address[64];
+    char command[512];
+    snprintf(command, sizeof command, "%s/support/postgres tls %s", CHASQUI_TESTS, pg_server_folder);
+    FILE *out = popen(command, "r");
+    if (!out || !fgets(address, sizeof address, out) || pclose(out) != 0)
+        fail_msg("%s", command);
+    return address;
+}
+
+void pg_server_show(const char *which)
+{
+    call("show", which);
+    pg_server_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'chasqui'");
 }
 
 struct dir_pg_config pg_server_config(void)

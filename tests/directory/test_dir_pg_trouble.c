@@ -8,6 +8,7 @@
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static struct directory *open_with(struct dir_pg_config config)
 {
@@ -153,7 +154,12 @@ static void a_schema_that_is_missing_old_or_new_is_told_apart(void **state)
     expect_later(directory, "install the newer Chasqui");
     directory_close(&directory);
 
-    pg_server_sql("DELETE FROM mail.schema_migrations WHERE version = 999");
+    pg_server_sql("DELETE FROM mail.schema_migrations"); /* what a program before the first release left */
+    directory = open_plain();
+    expect_later(directory, "the schema is version 0, this program needs");
+    directory_close(&directory);
+
+    pg_server_schema();
     pg_server_sql("UPDATE mail.schema_migrations SET checksum = '0123456789abcdef'");
     directory = open_plain();
     assert_int_equal(directory_schema(directory, DIRECTORY_SCHEMA_MIGRATE, &schema, &err), CQ_E_CORRUPT);
@@ -229,6 +235,65 @@ static void a_read_only_server_still_answers_questions(void **state)
     pg_server_sql("ALTER DATABASE mail RESET default_transaction_read_only");
     assert_int_equal(directory_domain_add(directory, CQ_SLICE("a.test"), &err), CQ_OK); /* on a new connection */
     directory_close(&directory);
+}
+
+/* The primary is killed, the standby is promoted: the same process finds it. */
+static void another_host_that_is_promoted_takes_over(void **state)
+{
+    (void)state;
+    char dsn[512], folder[] = "/tmp/chasqui-pg-XXXXXX";
+    struct cq_err err = {0};
+    struct dir_pg_config config = pg_server_config();
+    pg_server_schema();
+    assert_non_null(mkdtemp(folder));
+    pg_server_with(pg_server_folder, "standby", folder);
+    snprintf(dsn, sizeof dsn, "host=%s/run,%s/run user=chasqui dbname=mail target_session_attrs=read-write", folder,
+             pg_server_folder);
+    config.dsn = dsn;
+    struct directory *directory = open_with(config);
+    assert_int_equal(directory_domain_add(directory, CQ_SLICE("a.test"), &err), CQ_OK);
+    pg_server_sql(
+        "DO $$ BEGIN WHILE NOT EXISTS (SELECT 1 FROM pg_stat_replication WHERE replay_lsn >= "
+        "pg_current_wal_insert_lsn()) LOOP PERFORM pg_sleep(0.05), pg_stat_clear_snapshot(); END LOOP; END $$");
+    pg_server_do("kill");
+    expect_later(directory, "no host of directory.postgresql.dsn is a primary");
+    pg_server_with(folder, "promote", "");
+    for (int i = 0; i < 200 && cq_rc_retryable(look(directory, "a.test", &err)); i++)
+        usleep(50000);
+    assert_int_equal(look(directory, "a.test", &err), CQ_OK); /* it has what the first one had */
+    assert_int_equal(directory_domain_add(directory, CQ_SLICE("b.test"), &err), CQ_OK);
+    directory_close(&directory);
+    pg_server_with(folder, "remove", "");
+    pg_server_do("start");
+}
+
+/* A standby alone: questions are answered, changes are not possible, and the line says so. */
+static void a_hot_standby_answers_questions_and_says_why_it_takes_no_changes(void **state)
+{
+    (void)state;
+    char dsn[512], folder[] = "/tmp/chasqui-pg-XXXXXX";
+    struct directory_schema schema;
+    struct cq_err err = {0};
+    struct dir_pg_config config = pg_server_config();
+    pg_server_schema();
+    pg_server_sql("INSERT INTO mail.domain (name) VALUES ('a.test')");
+    assert_non_null(mkdtemp(folder));
+    pg_server_with(pg_server_folder, "standby", folder);
+    snprintf(dsn, sizeof dsn, "host=%s/run user=chasqui dbname=mail", folder);
+    config.dsn = config.admin_dsn = dsn;
+    struct directory *directory = open_with(config);
+    enum cq_rc known = look(directory, "a.test", &err), unknown = look(directory, "b.test", &err);
+    enum cq_rc change = directory_domain_add(directory, CQ_SLICE("b.test"), &err);
+    bool told = strstr(err.text, "read-only: name the primary") != NULL;
+    enum cq_rc check = directory_schema(directory, DIRECTORY_SCHEMA_CHECK, &schema, &err);
+    directory_close(&directory);
+    pg_server_with(folder, "remove", "");
+    assert_int_equal(known, CQ_OK);
+    assert_int_equal(unknown, CQ_E_NOT_FOUND);
+    assert_int_equal(change, CQ_E_UNAVAILABLE);
+    assert_true(told);
+    assert_int_equal(check, CQ_E_CONFIG);
+    assert_non_null(strstr(err.text, "the server is read-only: name the primary"));
 }
 
 static void a_silent_server_costs_one_timeout(void **state)
@@ -588,6 +653,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_server_that_was_restarted_is_found_again),
         cmocka_unit_test(a_connection_that_is_ended_by_the_administrator_is_replaced),
         cmocka_unit_test(a_read_only_server_still_answers_questions),
+        cmocka_unit_test(another_host_that_is_promoted_takes_over),
+        cmocka_unit_test(a_hot_standby_answers_questions_and_says_why_it_takes_no_changes),
         cmocka_unit_test(a_silent_server_costs_one_timeout),
         cmocka_unit_test(many_fibers_share_few_connections_and_each_gets_its_own_answer),
         cmocka_unit_test(a_lost_connection_never_makes_an_answer_about_a_user),

@@ -114,11 +114,12 @@ settings_of_storage_node() {
     cat <<YAML
 cluster: $cluster
 data_dir: $(data_of "$1")
-rpc: {listen: "$(rpc_of "$1")"}
+rpc: {listen: "$(rpc_of "$1")", workers: 1}
 seeds: $(list_of rpc_of storage)
 labels: {region: local, dc: $(dc_of "$1"), zone: $(dc_of "$1")1, host: $1}
 $(link_tls storage)
 store: {block_cache: 128MiB}
+threads: {apply: 1}
 $(settings_of_events "$1")
 admin: {listen: "$(admin_of "$1")"}
 YAML
@@ -129,6 +130,7 @@ settings_of_router() {
 cluster: $cluster
 node: $1
 labels: {dc: $(dc_of "$1")}
+workers: 1
 rpc: {listen: "$(rpc_of "$1")"}
 seeds: $(list_of rpc_of storage)
 $(link_tls router)

@@ -5,49 +5,75 @@
 #include "base/cq_mem.h"
 #include "io/io_sync.h"
 
-struct imap_ahead {
-    struct io_loop *loop;
-    struct mailstore *store;
-    struct mailstore_account account; /* what the session had seen when it began: bodies do not change */
+/* One piece, from asking to taking. */
+struct asked {
+    struct imap_ahead *ahead;
     struct imap_piece piece;
-    bool asked; /* and not taken */
     struct io_fiber_ref fiber;
     struct io_event done;
-    struct cq_pool *pool, *taken;
+    struct cq_pool *pool;
     struct cq_slice octets;
     enum cq_rc rc;
     struct cq_err err;
 };
 
+struct imap_ahead {
+    struct imap_service *service;
+    struct mailstore_account account; /* what the session had seen when it began: bodies do not change */
+    struct asked ring[IMAP_AHEAD_PIECES];
+    unsigned first, count;
+    size_t octets;         /* of the pieces in the ring */
+    struct cq_pool *taken; /* of the piece that was taken last */
+};
+
+static struct asked *at(struct imap_ahead *a, unsigned i)
+{
+    return &a->ring[(a->first + i) % IMAP_AHEAD_PIECES];
+}
+
 struct imap_ahead *imap_ahead_new(struct imap_session *session)
 {
     struct imap_ahead *a = cq_new(struct imap_ahead);
-    a->loop = session->service->loop;
-    a->store = session->service->store;
+    a->service = session->service;
     a->account = session->account;
     return a;
 }
 
 static void read_piece(void *arg)
 {
-    struct imap_ahead *a = arg;
-    a->rc = mailstore_read_body(a->store, &a->account, a->piece.email, a->piece.off, a->piece.len, a->pool, &a->octets,
-                                &a->err);
-    io_event_set(&a->done);
+    struct asked *p = arg;
+    struct imap_ahead *a = p->ahead;
+    p->rc = mailstore_read_body(a->service->store, &a->account, p->piece.email, p->piece.off, p->piece.len, p->pool,
+                                &p->octets, &p->err);
+    io_event_set(&p->done);
 }
 
-/* A cancelled read ends at once, so whoever leaves can wait for it even when he was cancelled himself. */
-static void give_up(struct imap_ahead *a)
+/* The first one leaves the ring; its memory is the caller's. */
+static struct cq_pool *leave(struct imap_ahead *a)
 {
-    if (!a->asked)
-        return;
-    io_fiber_cancel(a->fiber);
+    struct asked *p = at(a, 0);
+    struct cq_pool *pool = p->pool;
+    p->pool = NULL;
+    a->octets -= p->piece.len;
+    a->service->ahead_octets -= p->piece.len;
+    a->first = (a->first + 1) % IMAP_AHEAD_PIECES;
+    a->count--;
+    return pool;
+}
+
+/* The first n. A cancelled read ends at once, so whoever leaves can wait for it even when he was cancelled himself. */
+static void give_up(struct imap_ahead *a, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        io_fiber_cancel(at(a, i)->fiber);
     io_fiber_shield(true);
-    while (!a->done.set)
-        io_event_wait(&a->done, IO_NO_DEADLINE);
+    for (; n; n--) {
+        while (!at(a, 0)->done.set)
+            io_event_wait(&at(a, 0)->done, IO_NO_DEADLINE);
+        struct cq_pool *pool = leave(a);
+        cq_pool_free(&pool);
+    }
     io_fiber_shield(false);
-    a->asked = false;
-    cq_pool_free(&a->pool);
 }
 
 void imap_ahead_free(struct imap_ahead **ahead)
@@ -55,42 +81,76 @@ void imap_ahead_free(struct imap_ahead **ahead)
     struct imap_ahead *a = *ahead;
     if (!a)
         return;
-    give_up(a);
+    give_up(a, a->count);
     cq_pool_free(&a->taken);
     free(a);
     *ahead = NULL;
 }
 
-void imap_ahead_ask(struct imap_ahead *a, const struct imap_piece *piece)
+static bool has_room(const struct imap_ahead *a, uint32_t len)
 {
-    give_up(a);
-    a->piece = *piece;
-    a->octets = CQ_SLICE_NONE;
-    cq_err_clear(&a->err);
-    io_event_reset(&a->done);
-    a->asked = io_fiber_spawn(a->loop, read_piece, a, &a->fiber) == CQ_OK;
-    if (!a->asked)
-        return;
-    a->pool = cq_pool_new(1024);
-    io_fiber_yield(); /* a cancel is seen by whoever waits next */
+    if (a->count == 0)
+        return true;
+    return a->count < IMAP_AHEAD_PIECES && a->octets + len <= IMAP_AHEAD_MAX &&
+           a->service->ahead_octets + len <= IMAP_AHEAD_WORKER_MAX;
+}
+
+static bool same(const struct imap_piece *x, const struct imap_piece *y)
+{
+    return x->email == y->email && x->off == y->off && x->len == y->len;
+}
+
+/* Where in the ring it is; count: nowhere. */
+static unsigned position(struct imap_ahead *a, const struct imap_piece *piece)
+{
+    unsigned i = 0;
+    while (i < a->count && !same(&at(a, i)->piece, piece))
+        i++;
+    return i;
+}
+
+bool imap_ahead_ask(struct imap_ahead *a, const struct imap_piece *piece)
+{
+    if (position(a, piece) < a->count)
+        return true;
+    if (!has_room(a, piece->len))
+        return false;
+    struct asked *p = at(a, a->count);
+    *p = (struct asked){.ahead = a, .piece = *piece};
+    io_event_reset(&p->done);
+    if (io_fiber_spawn(a->service->loop, read_piece, p, &p->fiber) != CQ_OK)
+        return false;
+    p->pool = cq_pool_new(1024);
+    a->count++;
+    a->octets += piece->len;
+    a->service->ahead_octets += piece->len;
+    return true;
+}
+
+void imap_ahead_go(struct imap_ahead *a)
+{
+    if (a->count)
+        io_fiber_yield(); /* a cancel is seen by whoever waits next */
 }
 
 bool imap_ahead_take(struct imap_ahead *a, const struct imap_piece *piece, struct cq_slice *octets_r, enum cq_rc *rc_r,
                      struct cq_err *err)
 {
-    if (!a->asked || a->piece.email != piece->email || a->piece.off != piece->off || a->piece.len != piece->len)
+    unsigned before = position(a, piece);
+    bool asked = before < a->count;
+    give_up(a, before); /* all of them: the guess was wrong, and what follows it is */
+    if (!asked)
         return false;
+    struct asked *p = at(a, 0);
     *octets_r = CQ_SLICE_NONE;
-    *rc_r = io_event_wait(&a->done, IO_NO_DEADLINE);
+    *rc_r = io_event_wait(&p->done, IO_NO_DEADLINE);
     if (*rc_r != CQ_OK)
         return true;
-    a->asked = false;
     cq_pool_free(&a->taken);
-    a->taken = a->pool;
-    a->pool = NULL;
-    *octets_r = a->octets;
-    *rc_r = a->rc;
-    if (a->rc != CQ_OK && err)
-        *err = a->err;
+    a->taken = leave(a);
+    *octets_r = p->octets;
+    *rc_r = p->rc;
+    if (p->rc != CQ_OK && err)
+        *err = p->err;
     return true;
 }

@@ -1,5 +1,6 @@
 #include "imap/imap_fetch_octets.h"
 
+#include "imap/imap_ahead.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_write.h"
 #include "mail/mail_section.h"
@@ -21,13 +22,13 @@ bool imap_octets_need_summary(const struct imap_fetch *fetch)
 
 /* ---- Where ---- */
 
-/* Then it is known before the next message is looked at which of its octets will be read first. */
+/* Then the octets of the messages are read in the order of the messages. */
 static bool is_alone(const struct imap_fetch *fetch)
 {
     size_t octets = 0;
     for (size_t i = 0; i < fetch->count; i++)
         octets += fetch->items[i].kind == IMAP_FETCH_OCTETS;
-    return octets == 1 && !imap_octets_need_summary(fetch) && !fetch->has_changed_since;
+    return octets == 1 && !fetch->has_changed_since;
 }
 
 static void locate_whole(const struct imap_fetch_item *item, const struct fetch_record *record, struct imap_octets *o)
@@ -63,15 +64,20 @@ static void to_mail_section(const struct imap_fetch_item *item, struct mail_sect
         memcpy(section->path, item->section.part, item->section.part_count * sizeof *section->path);
 }
 
+/* Octets of a header that are looked into. */
+static uint64_t header_read(const struct mail_range *header)
+{
+    return header->len < IMAP_HEADER_READ_MAX ? header->len : IMAP_HEADER_READ_MAX;
+}
+
 /* HEADER.FIELDS: made here, in memory; then there is nothing left to read. */
 static enum cq_rc filter(struct imap_run *run, const struct mail_section *section, const struct mail_range *range,
                          struct imap_octets *o, struct cq_pool *pool, struct cq_err *err)
 {
     struct cq_buf header, filtered;
-    uint64_t len = range->len < IMAP_HEADER_READ_MAX ? range->len : IMAP_HEADER_READ_MAX;
     cq_buf_init(&header, IMAP_HEADER_READ_MAX);
     cq_buf_init(&filtered, IMAP_HEADER_READ_MAX + 2);
-    enum cq_rc rc = imap_message_read(run, o->email, range->off, len, &header, err);
+    enum cq_rc rc = imap_message_read(run, o->email, range->off, header_read(range), &header, err);
     if (rc == CQ_OK) {
         mail_section_filter(section, cq_buf_slice(&header), &filtered);
         o->start = cq_pool_slice(pool, cq_buf_slice(&filtered));
@@ -126,29 +132,55 @@ enum cq_rc imap_octets_prepare(struct imap_run *run, const struct imap_fetch *fe
     return CQ_OK;
 }
 
-/* ---- Writing ---- */
+/* ---- Ahead ---- */
 
-/* The next message's octets: a guess, for all may have changed when it is looked at. */
-static void ask_next_message(struct imap_run *run, const struct imap_fetch_item *item)
+/* False: it cannot be said without reading, or there is nothing. */
+static bool range_of(const struct imap_fetch_item *item, const struct fetch_record *record, struct mail_range *range_r)
+{
+    if (is_whole(item)) {
+        struct imap_octets o = {0};
+        locate_whole(item, record, &o);
+        *range_r = (struct mail_range){.off = o.off, .len = o.len};
+        return true;
+    }
+    struct mail_summary summary;
+    struct mail_section section;
+    if (mail_summary_open(record->summary, &summary, NULL) != CQ_OK || summary.size != record->size)
+        return false;
+    to_mail_section(item, &section);
+    if (mail_section_locate(&summary, &section, range_r, NULL) != CQ_OK)
+        return false;
+    if (range_r->filter)
+        range_r->len = header_read(range_r);
+    return true;
+}
+
+/* Those of the next messages: a guess, for all may have changed when they are looked at. */
+static void ask_next_messages(struct imap_run *run, const struct imap_fetch_item *item)
 {
     struct cq_slice following = run->following;
     struct fetch_record next;
-    struct imap_octets o;
-    if (fetch_record_next(&following, &next) != CQ_OK || imap_view_seq(run->session->view, next.uid) == 0)
-        return;
-    o = (struct imap_octets){.item = item, .email = next.email};
-    locate_whole(item, &next, &o);
-    imap_message_ahead(run, o.email, o.off, o.len);
+    struct mail_range range;
+    while (fetch_record_next(&following, &next) == CQ_OK) {
+        if (next.uid <= run->ahead_uid || imap_view_seq(run->session->view, next.uid) == 0)
+            continue;
+        if (range_of(item, &next, &range) && !imap_message_ahead(run, next.email, range.off, range.len))
+            return;
+        run->ahead_uid = next.uid;
+    }
 }
 
 /* What is read after the first `done` octets are written; asked for before they are. */
 static void ask_next(struct imap_run *run, const struct imap_octets *o, uint64_t done)
 {
-    if (done < o->len)
-        imap_message_ahead(run, o->email, o->off + done, o->len - done);
-    else if (o->alone)
-        ask_next_message(run, o->item);
+    if (!run->ahead)
+        return;
+    if (imap_message_ahead(run, o->email, o->off + done, o->len - done) && o->alone)
+        ask_next_messages(run, o->item);
+    imap_ahead_go(run->ahead);
 }
+
+/* ---- Writing ---- */
 
 static enum cq_rc write_rest(struct imap_run *run, const struct imap_octets *o, struct cq_err *err)
 {

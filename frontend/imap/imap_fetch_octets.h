@@ -7,7 +7,7 @@
 struct imap_octets {
     const struct imap_fetch_item *item;
     uint64_t email, off, len;
-    bool alone;            /* all that is wanted of each message: the next message's octets are read ahead */
+    bool alone;            /* the only octets that are wanted of each message: the next messages' are read ahead */
     bool missing;          /* the message has no such section: NIL */
     struct cq_slice start; /* the first octets, in the pool */
 };

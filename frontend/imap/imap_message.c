@@ -13,11 +13,16 @@ static struct imap_piece piece_at(uint64_t email, uint64_t off, uint64_t len)
     return (struct imap_piece){email, off, len < room ? (uint32_t)len : room};
 }
 
-void imap_message_ahead(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len)
+bool imap_message_ahead(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len)
 {
-    const struct imap_piece piece = piece_at(email, off, len);
-    if (run->ahead && len)
-        imap_ahead_ask(run->ahead, &piece);
+    bool asked = run->ahead;
+    while (asked && len) {
+        const struct imap_piece piece = piece_at(email, off, len);
+        asked = imap_ahead_ask(run->ahead, &piece);
+        off += piece.len;
+        len -= piece.len;
+    }
+    return asked;
 }
 
 enum cq_rc imap_message_piece(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len, struct cq_pool *pool,

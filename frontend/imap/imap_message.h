@@ -16,8 +16,9 @@ enum cq_rc imap_message_summary(struct imap_run *run, const struct fetch_record 
 enum cq_rc imap_message_piece(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len, struct cq_pool *pool,
                               struct cq_slice *octets_r, struct cq_err *err);
 
-/* In FETCH: imap_message_piece() will be called with this next; the store is asked while the caller writes. */
-void imap_message_ahead(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len);
+/* In FETCH: imap_message_piece() will be called with the pieces of this next, in order; the store is asked while the
+ * caller writes, after imap_ahead_go(). False: not for all of them, there is no room. */
+bool imap_message_ahead(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len);
 
 /* All of [off, off + len) into out, which has room. */
 enum cq_rc imap_message_read(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len, struct cq_buf *out,

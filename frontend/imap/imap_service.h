@@ -23,7 +23,10 @@ struct imap_session;
     X(IMAP_INPUT_MAX, 16 << 10, "bytes", "Input that waits unread behind the present command", "reading stops")        \
     X(IMAP_APPEND_INPUT_MAX, 128 << 10, "bytes", "The same while a message arrives", "reading stops")                  \
     X(IMAP_STALL_S, 300, "seconds", "Without progress while a message arrives or an answer leaves", "closed")          \
-    X(IMAP_BODY_PIECE, 512 << 10, "bytes", "Octets of a message in one read; SEARCH holds one piece, FETCH up to two", "-")            \
+    X(IMAP_BODY_PIECE, 512 << 10, "bytes", "Octets of a message in one read; SEARCH holds one piece", "-")            \
+    X(IMAP_AHEAD_PIECES, 8, "pieces", "That a FETCH has asked for ahead of what the client is sent", "asked for later")            \
+    X(IMAP_AHEAD_MAX, 2 << 20, "bytes", "Of these pieces of one FETCH together", "asked for later")            \
+    X(IMAP_AHEAD_WORKER_MAX, 32 << 20, "bytes", "Of all FETCHes of one worker; each may have one piece beyond", "asked for later")            \
     X(IMAP_HEADER_READ_MAX, 16 << 20, "bytes", "Header octets that HEADER.FIELDS and SEARCH HEADER look into",         \
       "the rest is not looked into")
 /* clang-format on */

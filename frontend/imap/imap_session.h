@@ -64,6 +64,7 @@ struct imap_service {
     const struct imap_host_ops *ops;
     struct cq_list sessions;
     size_t session_count;
+    size_t ahead_octets; /* asked for ahead by all FETCHes */
 };
 
 /* ---- A running command ---- */
@@ -85,6 +86,7 @@ struct imap_run {
     struct imap_told told;
     bool start_tls;
     struct imap_ahead *ahead;  /* in FETCH of octets, else NULL */
+    uint32_t ahead_uid;        /* all pieces of this message and those before it were asked for ahead */
     struct cq_slice following; /* records behind the present one (imap_each_record) */
     uint64_t turn_us;          /* when the fiber last let others run (see imap_breathe) */
     /* The tagged answer; text NULL: "<verb> completed". */

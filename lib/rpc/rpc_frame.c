@@ -96,6 +96,23 @@ struct rpc_payload *rpc_payload_join(struct rpc_frame *frame, struct cq_slice me
     return payload;
 }
 
+void rpc_payload_begin(struct cq_buf *buf)
+{
+    CQ_ASSERT(buf->len == 0);
+    if (cq_buf_reserve(buf, RPC_PAYLOAD_BUF_EXTRA))
+        cq_buf_commit(buf, RPC_PAYLOAD_BUF_EXTRA);
+}
+
+struct rpc_payload *rpc_payload_end(struct cq_buf *buf)
+{
+    size_t len;
+    if (!cq_buf_ok(buf) || buf->len - RPC_PAYLOAD_BUF_EXTRA > RPC_PAYLOAD_MAX)
+        return NULL;
+    struct rpc_payload *payload = (struct rpc_payload *)(void *)cq_buf_take(buf, &len);
+    *payload = (struct rpc_payload){.refs = 1, .len = (uint32_t)(len - RPC_PAYLOAD_BUF_EXTRA)};
+    return payload;
+}
+
 struct cq_slice rpc_frame_message(const struct rpc_frame *frame, const struct rpc_payload *payload)
 {
     return payload ? cq_slice_of(payload->data, frame->message_len) : CQ_SLICE_NONE;

@@ -7,6 +7,7 @@
 #ifndef RPC_FRAME_H
 #define RPC_FRAME_H
 
+#include "base/cq_buf.h"
 #include "base/cq_err.h"
 #include "base/cq_slice.h"
 #include "rpc/rpc_limits.h"
@@ -75,6 +76,13 @@ void rpc_payload_unref(struct rpc_payload **payload);             /* NULL and po
  * message_len and payload_len. */
 struct rpc_payload *rpc_payload_join(struct rpc_frame *frame, struct cq_slice message, const struct cq_slice *raw,
                                      size_t raw_count);
+
+/* The same without a copy: into an empty buffer (whose limit counts RPC_PAYLOAD_BUF_EXTRA too) after
+ * rpc_payload_begin() the caller writes message and raw bytes; rpc_payload_end() takes its memory. NULL: more than
+ * RPC_PAYLOAD_MAX, or more than the buffer takes. */
+#define RPC_PAYLOAD_BUF_EXTRA sizeof(struct rpc_payload)
+void rpc_payload_begin(struct cq_buf *buf);
+struct rpc_payload *rpc_payload_end(struct cq_buf *buf);
 
 /* The two parts; borrowed from the payload (which may be NULL when payload_len is 0). */
 struct cq_slice rpc_frame_message(const struct rpc_frame *frame, const struct rpc_payload *payload);

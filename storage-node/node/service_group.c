@@ -89,6 +89,15 @@ static void answer(struct shard_request *r, enum cq_rc rc, bool not_run, struct 
     io_loop_post(worker_loop(r->worker), on_answer, r);
 }
 
+/* The same with a payload that was begun in `payload`: its first message_len octets are the message. */
+static void answer_in(struct shard_request *r, struct cq_buf *payload, size_t message_len)
+{
+    r->answer = rpc_payload_end(payload);
+    r->answer_len = (uint32_t)message_len;
+    r->rc = r->answer ? CQ_OK : CQ_E_TOO_BIG;
+    io_loop_post(worker_loop(r->worker), on_answer, r);
+}
+
 static void answer_rc(struct shard_request *r, enum cq_rc rc, bool not_run)
 {
     answer(r, rc, not_run, CQ_SLICE_NONE, CQ_SLICE_NONE);
@@ -192,27 +201,38 @@ static void on_body_missing(struct io_loop *loop, void *arg)
     apply_call(r->base.group->apply, &r->base.call);
 }
 
+static size_t pieces_length(const struct shard_request *r)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < r->piece_count; i++)
+        length += r->pieces[i].take;
+    return length;
+}
+
 /* On a thread of the read pool. */
 static void body_read(void *arg)
 {
     struct shard_request *r = arg;
     struct node *node = worker_node(r->worker);
     struct cq_err err = {0};
-    struct cq_buf raw;
+    struct cq_buf payload;
     if (nobody_waits(r)) {
         answer_rc(r, CQ_E_TIMEOUT, false);
         return;
     }
-    cq_buf_init(&raw, ANSWER_RAW_MAX);
-    enum cq_rc rc = body_pieces_read(node->dir.store, r->pieces, r->piece_count, &raw, &err);
-    if (rc == CQ_E_NOT_FOUND) {
+    cq_buf_init(&payload, RPC_PAYLOAD_BUF_EXTRA + r->head.len + pieces_length(r));
+    rpc_payload_begin(&payload);
+    cq_buf_slice_add(&payload, cq_buf_slice(&r->head));
+    enum cq_rc rc = body_pieces_read(node->dir.store, r->pieces, r->piece_count, &payload, &err);
+    if (rc == CQ_OK) {
+        answer_in(r, &payload, r->head.len);
+    } else if (rc == CQ_E_NOT_FOUND) {
         io_loop_post(worker_loop(r->worker), on_body_missing, r);
     } else {
-        if (rc != CQ_OK)
-            log_body_failed(r, &err);
-        answer(r, body_refusal(r, rc), false, cq_buf_slice(&r->head), rc == CQ_OK ? cq_buf_slice(&raw) : CQ_SLICE_NONE);
+        log_body_failed(r, &err);
+        answer(r, body_refusal(r, rc), false, cq_buf_slice(&r->head), CQ_SLICE_NONE);
     }
-    cq_buf_fini(&raw);
+    cq_buf_fini(&payload);
 }
 
 static void body_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc)

@@ -79,35 +79,48 @@ enum cq_rc mail_body_pieces(struct mail_view *v, const Chasqui__Mail__ReadBody *
     return CQ_OK;
 }
 
-static enum cq_rc read_piece(struct store *store, const struct body_piece *piece, struct cq_buf *chunk,
-                             struct cq_buf *out, struct cq_err *err)
+/* Appends the chunk, whole and verified; nothing when it fails. */
+static enum cq_rc read_chunk(struct store *store, const struct body_piece *piece, struct cq_buf *out,
+                             struct cq_err *err)
 {
     uint8_t key[CHUNK_KEY_SIZE];
+    size_t before = out->len;
     chunk_key(&piece->id, key);
-    cq_buf_reset(chunk, SIZE_MAX);
-    enum cq_rc rc = store_get_unverified(store, STORE_CHUNK, cq_slice_of(key, sizeof key), piece->length, chunk, err);
+    enum cq_rc rc = store_get_unverified(store, STORE_CHUNK, cq_slice_of(key, sizeof key), piece->length, out, err);
     if (rc == CQ_E_NOT_FOUND)
         return CQ_FAIL(err, rc, "chunk of index %llu is not there", (unsigned long long)piece->id.index);
     if (rc == CQ_E_LIMIT)
         return CQ_FAIL(err, CQ_E_CORRUPT, "chunk of index %llu is too long", (unsigned long long)piece->id.index);
     if (rc != CQ_OK)
         return rc;
-    if (chunk->len != piece->length || !cq_hash128_eq(cq_xxh3_128(cq_buf_slice(chunk)), piece->hash))
-        return CQ_FAIL(err, CQ_E_CORRUPT, "chunk of index %llu has another checksum",
-                       (unsigned long long)piece->id.index);
-    if (!cq_buf_slice_add(out, cq_slice_sub(cq_buf_slice(chunk), piece->from, piece->take)))
+    const struct cq_slice chunk = cq_slice_sub(cq_buf_slice(out), before, SIZE_MAX);
+    if (chunk.len == piece->length && cq_hash128_eq(cq_xxh3_128(chunk), piece->hash))
+        return CQ_OK;
+    out->len = before;
+    return CQ_FAIL(err, CQ_E_CORRUPT, "chunk of index %llu has another checksum", (unsigned long long)piece->id.index);
+}
+
+static enum cq_rc read_piece(struct store *store, const struct body_piece *piece, struct cq_buf *out,
+                             struct cq_err *err)
+{
+    if (out->max - out->len < piece->take)
         return CQ_FAIL(err, CQ_E_LIMIT, "no room for the body");
-    return CQ_OK;
+    if (piece->take == piece->length)
+        return read_chunk(store, piece, out, err);
+    struct cq_buf chunk;
+    cq_buf_init(&chunk, ENTRY_CHUNK_MAX);
+    enum cq_rc rc = read_chunk(store, piece, &chunk, err);
+    if (rc == CQ_OK)
+        cq_buf_slice_add(out, cq_slice_sub(cq_buf_slice(&chunk), piece->from, piece->take));
+    cq_buf_fini(&chunk);
+    return rc;
 }
 
 enum cq_rc body_pieces_read(struct store *store, const struct body_piece *pieces, size_t count, struct cq_buf *out,
                             struct cq_err *err)
 {
-    struct cq_buf chunk;
-    cq_buf_init(&chunk, ENTRY_CHUNK_MAX);
     enum cq_rc rc = CQ_OK;
     for (size_t i = 0; i < count && rc == CQ_OK; i++)
-        rc = read_piece(store, &pieces[i], &chunk, out, err);
-    cq_buf_fini(&chunk);
+        rc = read_piece(store, &pieces[i], out, err);
     return rc;
 }

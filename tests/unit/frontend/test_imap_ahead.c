@@ -1,6 +1,8 @@
-/* FETCH of octets reads ahead: one piece, never more; and whatever goes wrong meanwhile, no octet is missing, doubled
- * or made up. */
+/* FETCH of octets reads ahead, up to IMAP_AHEAD_MAX octets; and whatever goes wrong meanwhile, no octet is missing,
+ * doubled or made up. */
 #include "support/imap_fixture.h"
+
+#include "imap/imap_session.h"
 
 #include "unit/cq_cmocka.h"
 
@@ -13,8 +15,9 @@
 #include <unistd.h>
 
 #define PIECE IMAP_BODY_PIECE
-#define BIG (3 * PIECE + 1000) /* four pieces */
-#define SMALL 100000u          /* one */
+#define BIG (6 * PIECE + 1000) /* seven pieces */
+#define AHEAD (IMAP_AHEAD_MAX / PIECE)
+#define SMALL 100000u /* one */
 #define READ_BODY CHASQUI__MAIL__METHOD__READ_BODY
 
 static struct imap_fixture *f;
@@ -119,7 +122,7 @@ static void look(void *arg)
     seen.calls++;
 }
 
-static void the_next_piece_is_asked_for_before_the_present_one_is_written(void **state)
+static void the_next_pieces_are_asked_for_before_the_present_one_is_written(void **state)
 {
     (void)state;
     begin();
@@ -127,13 +130,14 @@ static void the_next_piece_is_asked_for_before_the_present_one_is_written(void *
     f->before_call = look;
     assert_int_equal(send(peer.fd, "c FETCH 1:3 BODY.PEEK[]\r\n", 25, 0), 25);
     imap_fixture_settle(f);
-    /* Records, piece 1, and piece 2 before anything of piece 1 went out; the client does not read: nothing more. */
-    assert_int_equal(seen.calls, 3);
-    assert_int_equal(seen.unread[2], 0);
+    /* Records, piece 1, and the next ones before anything of piece 1 went out; the client does not read: nothing more.
+     */
+    assert_int_equal(seen.calls, 2 + AHEAD);
+    assert_int_equal(seen.unread[1 + AHEAD], 0);
     struct cq_buf out;
     cq_buf_init(&out, 64u << 20);
     assert_true(imap_peer_until(&peer, "c", &out));
-    assert_int_equal(seen.calls, 1 + 4 + 1 + 1); /* each piece once */
+    assert_int_equal(seen.calls, 1 + 7 + 1 + 1); /* each piece once */
     struct cq_slice answer = cq_buf_slice(&out);
     expect_octets(&answer, 1, "BODY[]", big, sizeof big);
     expect_octets(&answer, 2, "BODY[]", small, sizeof small);
@@ -155,6 +159,47 @@ static void the_next_message_is_asked_for_before_the_present_one_is_written(void
     f->before_call = NULL;
     assert_int_equal(seen.calls, 3);
     assert_int_equal(seen.unread[2], 0);
+    imap_peer_close(&peer);
+}
+
+static void headers_of_the_next_messages_are_asked_for_together(void **state)
+{
+    (void)state;
+    begin();
+    seen.calls = 0;
+    f->before_call = look;
+    assert_int_equal(send(peer.fd, "c FETCH 1:3 BODY.PEEK[HEADER.FIELDS (SUBJECT)]\r\n", 48, 0), 48);
+    imap_fixture_settle(f);
+    assert_int_equal(seen.calls, 1 + 3);
+    assert_int_equal(seen.unread[3], 0); /* the third was asked for before the first was written */
+    struct cq_buf out;
+    cq_buf_init(&out, 1u << 20);
+    assert_true(imap_peer_until(&peer, "c", &out));
+    f->before_call = NULL;
+    struct cq_slice answer = cq_buf_slice(&out);
+    for (unsigned n = 1; n <= 3; n++)
+        expect_octets(&answer, n, "BODY[HEADER.FIELDS (SUBJECT)]", "Subject: s\r\n\r\n", 14);
+    expect_end(answer, "c OK");
+    cq_buf_fini(&out);
+    imap_peer_close(&peer);
+}
+
+static void all_fetches_of_a_worker_share_a_limit_and_each_may_have_one_piece(void **state)
+{
+    (void)state;
+    begin();
+    f->service->ahead_octets = IMAP_AHEAD_WORKER_MAX;
+    seen.calls = 0;
+    f->before_call = look;
+    assert_int_equal(send(peer.fd, "c FETCH 1:3 BODY.PEEK[]\r\n", 25, 0), 25);
+    imap_fixture_settle(f);
+    assert_int_equal(seen.calls, 3); /* records, piece 1, piece 2 */
+    struct cq_buf out;
+    cq_buf_init(&out, 64u << 20);
+    assert_true(imap_peer_until(&peer, "c", &out));
+    f->before_call = NULL;
+    assert_int_equal(f->service->ahead_octets, IMAP_AHEAD_WORKER_MAX); /* all that was taken was given back */
+    cq_buf_fini(&out);
     imap_peer_close(&peer);
 }
 
@@ -254,7 +299,7 @@ static void a_message_that_went_after_it_was_asked_for_is_left_out(void **state)
 {
     (void)state;
     struct cq_buf out;
-    fetch_with_fault(CQ_E_NOT_FOUND, 4, &out);
+    fetch_with_fault(CQ_E_NOT_FOUND, 7, &out);
     struct cq_slice answer = cq_buf_slice(&out);
     expect_octets(&answer, 1, "BODY[]", big, sizeof big);
     expect_end(answer, "c OK"); /* the fault lasts: 3 too */
@@ -266,7 +311,7 @@ static void a_message_that_cannot_be_read_after_others_is_told_in_the_tagged_ans
 {
     (void)state;
     struct cq_buf out;
-    fetch_with_fault(CQ_E_CORRUPT, 5, &out);
+    fetch_with_fault(CQ_E_CORRUPT, 8, &out);
     struct cq_slice answer = cq_buf_slice(&out);
     expect_octets(&answer, 1, "BODY[]", big, sizeof big);
     expect_octets(&answer, 2, "BODY[]", small, sizeof small);
@@ -291,6 +336,7 @@ static void wait_for_ever(void *arg)
         slow.until_slow--;
         return;
     }
+    f->before_call = wait_for_ever; /* of the other fibers too */
     slow.waiting++;
     enum cq_rc rc;
     do
@@ -309,11 +355,11 @@ static void a_client_that_goes_while_a_piece_is_under_way_leaves_nothing(void **
     f->before_call = wait_for_ever;
     assert_int_equal(send(peer.fd, "c FETCH 1:3 BODY.PEEK[]\r\n", 25, 0), 25);
     imap_fixture_settle(f);
-    assert_int_equal(slow.waiting, 1);
+    assert_int_equal(slow.waiting, AHEAD);
     imap_peer_close(&peer);
     f->before_call = NULL;
     assert_int_equal(slow.waiting, 0);
-    assert_int_equal(slow.cancelled, 1);
+    assert_int_equal(slow.cancelled, AHEAD);
     assert_int_equal(imap_service_sessions(f->service), 0);
 }
 
@@ -330,8 +376,12 @@ static void a_client_that_goes_while_a_piece_waits_for_it_leaves_nothing(void **
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_next_piece_is_asked_for_before_the_present_one_is_written, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_next_pieces_are_asked_for_before_the_present_one_is_written, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(the_next_message_is_asked_for_before_the_present_one_is_written, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(headers_of_the_next_messages_are_asked_for_together, setup, teardown),
+        cmocka_unit_test_setup_teardown(all_fetches_of_a_worker_share_a_limit_and_each_may_have_one_piece, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(parts_of_messages_are_cut_as_before, setup, teardown),
         cmocka_unit_test_setup_teardown(several_items_of_one_message_do_not_disturb_each_other, setup, teardown),

@@ -245,6 +245,12 @@ static uint64_t largest_lag(const struct view *view, const Chasqui__System__Node
     return lag;
 }
 
+/* Messages are freed before the rows are printed. */
+static char *text_of(struct ctl *ctl, const char *text)
+{
+    return cq_pool_cstr(ctl->pool, cq_slice_cstr(text));
+}
+
 static void node_list(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
 {
     const struct topology *t = view->topology;
@@ -259,7 +265,9 @@ static void node_list(struct ctl *ctl, const struct view *view, struct ctl_rows 
                     groups || gone ? node->leaving ? "leaving" : state_names[node->state] : "unreachable",
                     ctl_number(ctl, groups ? groups->n_replicas : 0), ctl_number(ctl, leads),
                     ctl_number(ctl, largest_lag(view, groups)), ctl_number(ctl, groups ? groups->disk_free : 0),
-                    ctl_number(ctl, groups ? groups->disk_size : 0), node->version);
+                    ctl_number(ctl, groups ? groups->disk_size : 0), node->version,
+                    text_of(ctl, groups ? groups->disk : ""), text_of(ctl, groups ? groups->space : ""),
+                    ctl_number(ctl, groups ? groups->ballast_bytes : 0));
     }
 }
 
@@ -329,7 +337,8 @@ static void shard_show(struct ctl *ctl, const struct view *view, struct ctl_rows
                     cq_pool_cstr(ctl->pool, cq_slice_cstr(role)), ctl_number(ctl, r ? r->term : 0),
                     ctl_number(ctl, r ? r->first_index : 0), ctl_number(ctl, r ? r->applied_index : 0),
                     ctl_number(ctl, r ? r->generation : 0), cq_pool_cstr(ctl->pool, cq_slice_cstr(r ? r->reseed : "")),
-                    ctl_number(ctl, r ? r->reseed_bytes : 0), ctl_number(ctl, r ? r->reseed_chunks : 0));
+                    ctl_number(ctl, r ? r->reseed_bytes : 0), ctl_number(ctl, r ? r->reseed_chunks : 0),
+                    text_of(ctl, r ? r->space : ""));
     }
 }
 
@@ -390,6 +399,8 @@ enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request
     enum ctl_exit status;
     if (strcmp(request->command->name, "cluster init") == 0)
         status = cluster_init(ctl, request, &rows);
+    else if (strcmp(request->command->name, "node release-ballast") == 0)
+        status = ctl_release_ballast(ctl, request, &rows);
     else if (strcmp(request->command->name, "verify") == 0)
         status = ctl_verify(ctl, ctl_number_field(request, "shard"), &rows);
     else if (ctl_is_member_command(request))

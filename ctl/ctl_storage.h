@@ -39,4 +39,7 @@ enum ctl_exit ctl_member(struct ctl *ctl, const struct ctl_request *request, str
 /* Checks all replicas of a shard, or of every shard with 0 (ctl_run_verify.c); rows even when something is wrong. */
 enum ctl_exit ctl_verify(struct ctl *ctl, uint32_t shard, struct ctl_rows *rows);
 
+/* What one node or shard is told to do about its own trouble (ctl_run_trouble.c). */
+enum ctl_exit ctl_release_ballast(struct ctl *ctl, const struct ctl_request *request, struct ctl_rows *rows);
+
 #endif

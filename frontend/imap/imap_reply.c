@@ -43,6 +43,7 @@ static const struct {
     {CQ_E_INVALID, "CANNOT", "That cannot be done", false},
     {CQ_E_CONFLICT, "INUSE", "It is in use", false},
     {CQ_E_OVER_QUOTA, "OVERQUOTA", "Over quota", false},
+    {CQ_E_NO_SPACE, "UNAVAILABLE", "Too little storage for that at present; deleting works", true},
     {CQ_E_TOO_BIG, "TOOBIG", "Too big", false},
     {CQ_E_LIMIT, "LIMIT", "Over a limit", false},
     {CQ_E_RATE, "LIMIT", "Too many, please wait", false},

@@ -6,7 +6,7 @@
 #include "base/cq_slice.h"
 
 #define ADMIN_PARAMS_MAX 10
-#define ADMIN_COLUMNS_MAX 14
+#define ADMIN_COLUMNS_MAX 16
 
 enum admin_target {
     ADMIN_TARGET_ADMIN,     /* the admin role of one front-end */

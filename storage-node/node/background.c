@@ -277,6 +277,7 @@ static void sweep_durable(struct writer_item *item)
 {
     struct sweep *s = cq_containerof(item, struct sweep, base);
     cq_metric_add(&background_metrics, M_CHUNKS, s->count);
+    disk_watch_removed(node_of(s->work)->disk_watch, s->count);
     io_loop_post(node_of(s->work)->control, on_swept, s);
 }
 

@@ -19,8 +19,9 @@ struct disk_sample {
     bool pressed;            /* the store will slow writes down soon, or does */
 };
 
-#define DISK_PULSE_SYNCS 3 /* the average is that of the last second, or of as many as have so many synced writes ...  \
-                            */
+#define DISK_PULSE_SYNCS                                                                                               \
+    3 /* the average is that of the last second, or of as many as have so many synced writes ...                       \
+       */
 #define DISK_PULSE_SECONDS 8 /* ... at most; when there were fewer, they say nothing */
 
 struct disk_pulse {

@@ -2,22 +2,33 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/cq_assert.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
+#include "node/ballast.h"
 #include "node/node.h"
 
 #define TICK_MS 100
-#define TELL_US 500000 /* between two reports to the others */
-#define ASK_US 500000  /* between two attempts to hand one group over */
-#define STORE_MS 1000  /* between two questions to the store */
+#define TELL_US 500000     /* between two reports to the others */
+#define ASK_US 500000      /* between two attempts to hand one group over */
+#define STORE_MS 1000      /* between two questions to the store and the file system */
+#define LASTING_US 3000000 /* what comes and goes with flushes and compactions moves nobody */
+#define WORTH_PERMILLE 50  /* so much less must be in use elsewhere */
+#define SILENT_US 10000000 /* a node that has said nothing for so long is counted on by nobody who needs space */
+#define TIGHT_TRIM 16      /* entries at which logs are trimmed while space is short; of them so many are kept */
+#define TIGHT_KEEP 4
+#define RECLAIM_TIGHT_US 5000000 /* between two rewritings of what is left of deleted bodies, while space is short */
+#define RECLAIM_PART 10          /* otherwise one chunk of so many must have been deleted since the last */
+#define BALLAST_ROOM 50          /* per mille below disk.growth_limit that must be left when it is made */
 #define EXIT_STALLED 75
 
 static const char *const states[] = {"well", "slow", "stalled"};
-enum { M_STATE, M_SYNC, M_MOVED, M_SILENCED, M_ROWS };
+static const char *const levels[] = {"free", "no_growth", "deletes", "last", "full"};
+enum { M_STATE, M_SYNC, M_MOVED, M_SILENCED, M_SPACE, M_BALLAST, M_REFUSED, M_RECLAIMED, M_ROWS };
 static const struct cq_metric rows[M_ROWS] = {
     [M_STATE] = CQ_GAUGE("chasqui_disk_state", "1: this is how the disk of the data directory answers",
                          CQ_LABEL("state", states)),
@@ -29,6 +40,13 @@ static const struct cq_metric rows[M_ROWS] = {
                            "Times that this node asked another one to lead a group, because of its own disk"),
     [M_SILENCED] = CQ_COUNTER("chasqui_disk_leaders_silenced_total",
                               "Times that it fell silent as a leader, because nobody had taken over in time"),
+    [M_SPACE] = CQ_GAUGE("chasqui_disk_space_level", "1: the level that the use of the file system has reached",
+                         CQ_LABEL("level", levels)),
+    [M_BALLAST] = CQ_GAUGE("chasqui_disk_ballast_bytes", "Size of the ballast; 0: there is none"),
+    [M_REFUSED] = CQ_COUNTER("chasqui_disk_refused_total", "Commands refused for want of space, by the level",
+                             CQ_LABEL("level", levels)),
+    [M_RECLAIMED] = CQ_COUNTER("chasqui_store_reclaims_total",
+                               "Times that what is left of deleted bodies' files was rewritten to give space back"),
 };
 struct cq_metrics disk_watch_metrics = CQ_METRICS_OF(rows);
 
@@ -46,8 +64,13 @@ struct disk_watch {
     bool started;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    bool stopping; /* under lock, like the next ones */
+    bool stopping; /* under lock, like the next one */
     struct disk_look look;
+    struct io_pool *compact; /* one thread */
+    _Atomic bool compacting;
+    _Atomic uint64_t removed;  /* chunks deleted so far */
+    _Atomic bool ballast_gone; /* given up by hand: not made again before the space is there twice over */
+    uint64_t reclaimed, reclaimed_us, pressed_since_us, tight_since_us; /* the thread's own */
 };
 
 /* ---- The other nodes ---- */
@@ -70,7 +93,13 @@ bool disk_watch_fit(struct node *node, const uint8_t uuid[static 16])
 static bool is_better(const struct disk_look *own, const struct health_report *other)
 {
     uint64_t cost = own->sync_us > own->under_us ? own->sync_us : own->under_us;
-    return own->state != DISK_WELL && other->disk == DISK_WELL && (own->pressed || other->sync_us * 4ull <= cost);
+    if (other->disk != DISK_WELL)
+        return false;
+    if (own->state != DISK_WELL)
+        return own->pressed || other->sync_us * 4ull <= cost;
+    return own->tight && other->space < own->space &&
+           space_used_permille(other->free_bytes, other->total_bytes) + WORTH_PERMILLE <=
+               space_used_permille(own->free_bytes, own->total_bytes);
 }
 
 static bool somebody_is_better(struct node *node, const struct disk_look *own)
@@ -103,6 +132,31 @@ static bool choose(struct node *node, struct raft_host *host, uint32_t group, co
     return n > 0;
 }
 
+static enum space_level level_of(struct disk_watch *w, const struct raft_node *other)
+{
+    struct health_report report;
+    uint64_t at_us;
+    if (!health_table_last(&w->node->health, other, &report, &at_us))
+        return SPACE_FREE;
+    return cq_time_mono_us() > at_us + SILENT_US ? SPACE_FULL : (enum space_level)report.space;
+}
+
+/* What this node refuses as the group's leader. */
+static void judge_space(struct disk_watch *w, struct raft_host *host, struct group *group, const struct disk_look *own)
+{
+    struct raft_member members[RAFT_MEMBERS_MAX];
+    enum space_level at[RAFT_MEMBERS_MAX];
+    size_t voters = 0, count = raft_host_members(host, group->record.group, members, RAFT_MEMBERS_MAX);
+    for (size_t i = 0; i < count && i < RAFT_MEMBERS_MAX; i++) {
+        if (members[i].role != RAFT_MEMBER_VOTER)
+            continue;
+        bool self = members[i].replica == group->record.replica;
+        at[voters++] = self ? own->space : level_of(w, &members[i].node);
+    }
+    enum space_level level = space_of_voters(at, voters);
+    atomic_store(&group->space, (int)(own->space >= SPACE_DELETES && own->space > level ? own->space : level));
+}
+
 static void leave(struct disk_watch *w, struct raft_host *host, uint32_t group, const struct raft_node *to)
 {
     uint64_t now = cq_time_mono_us();
@@ -120,23 +174,41 @@ static void leave(struct disk_watch *w, struct raft_host *host, uint32_t group, 
     }
 }
 
+static void look_at(struct disk_watch *w, struct raft_host *host, struct group *group, const struct disk_look *own,
+                    bool elsewhere)
+{
+    uint32_t id = group->record.group;
+    struct raft_node to;
+    if (!group_leads(group)) {
+        atomic_store(&group->space, SPACE_FREE);
+        w->asked[id].first_us = w->asked[id].last_us = 0;
+        return;
+    }
+    judge_space(w, host, group, own);
+    if (elsewhere && choose(w->node, host, id, own, &to))
+        leave(w, host, id, &to);
+    else
+        w->asked[id].first_us = w->asked[id].last_us = 0;
+}
+
 /* On the Raft thread, inside raft_thread_run(). */
 static void act(struct raft_host *host, void *arg)
 {
     struct disk_watch *w = arg;
+    const struct raft_settings usual = node_raft_settings(&w->node->config->node);
     struct disk_look own;
-    struct raft_node to;
     if (!host)
         return;
     disk_watch_look(w, &own);
-    bool elsewhere = somebody_is_better(w->node, &own);
+    bool elsewhere = somebody_is_better(w->node, &own), tight = own.space > SPACE_FREE;
     raft_host_reluctant(host, elsewhere);
+    raft_host_full(host, own.space == SPACE_FULL);
+    raft_host_trim_at(host, tight && usual.trim_entries > TIGHT_TRIM ? TIGHT_TRIM : usual.trim_entries,
+                      tight && usual.trim_keep > TIGHT_KEEP ? TIGHT_KEEP : usual.trim_keep);
     for (uint32_t id = 0; id < GROUPS_MAX; id++) {
-        const struct group *group = groups_find(&w->node->groups, id);
-        if (elsewhere && group && group_leads(group) && choose(w->node, host, id, &own, &to))
-            leave(w, host, id, &to);
-        else
-            w->asked[id].first_us = w->asked[id].last_us = 0;
+        struct group *group = groups_find(&w->node->groups, id);
+        if (group)
+            look_at(w, host, group, &own, elsewhere);
     }
 }
 
@@ -162,8 +234,13 @@ static void log_change(const struct disk_watch *w, enum disk_state before)
 static void tell(struct disk_watch *w)
 {
     uint8_t bytes[HEALTH_SIZE];
-    const struct health_report report = {
-        .disk = w->pulse.state, .sync_us = (uint32_t)(w->pulse.sync_us < UINT32_MAX ? w->pulse.sync_us : UINT32_MAX)};
+    struct disk_look own;
+    disk_watch_look(w, &own);
+    const struct health_report report = {.disk = own.state,
+                                         .space = (uint8_t)own.space,
+                                         .sync_us = (uint32_t)(own.sync_us < UINT32_MAX ? own.sync_us : UINT32_MAX),
+                                         .free_bytes = own.free_bytes,
+                                         .total_bytes = own.total_bytes};
     health_encode(&report, bytes);
     w->told_us = cq_time_mono_us();
     if (w->node->peers)
@@ -196,9 +273,10 @@ static void on_tick(struct io_timer *timer)
         fence(w);
     if (w->pulse.state != before)
         log_change(w, before);
-    if (w->pulse.state != before || cq_time_mono_us() - w->told_us >= TELL_US)
+    bool now = w->pulse.state != before || cq_time_mono_us() - w->told_us >= TELL_US;
+    if (now)
         tell(w);
-    if (w->pulse.state != DISK_WELL || before != DISK_WELL)
+    if (now || w->pulse.state != DISK_WELL)
         raft_thread_run(w->node->raft, act, w);
     io_timer_start(timer, TICK_MS);
 }
@@ -209,24 +287,164 @@ static bool wait_for(struct disk_watch *w, uint64_t ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(ms / 1000);
+    until.tv_nsec += (long)(ms * 1000000);
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
     while (!w->stopping && pthread_cond_timedwait(&w->wake, &w->lock, &until) == 0)
         ;
     return !w->stopping;
 }
 
+static void reclaim_run(void *arg)
+{
+    struct disk_watch *w = arg;
+    struct disk_look look;
+    disk_watch_look(w, &look);
+    store_rocksdb_reclaim(w->node->dir.store, look.free_bytes);
+    cq_metric_add(&disk_watch_metrics, M_RECLAIMED, 1);
+    atomic_store(&w->compacting, false);
+}
+
+/* The space of deleted bodies: when there were many, or when it is needed. */
+static void consider_reclaim(struct disk_watch *w, enum space_level level)
+{
+    bool tight = level > SPACE_FREE;
+    uint64_t now = cq_time_mono_us(), removed = atomic_load(&w->removed);
+    uint64_t every_us = tight ? RECLAIM_TIGHT_US : w->node->config->disk.reclaim_us;
+    if (removed == w->reclaimed || atomic_load(&w->compacting) || now - w->reclaimed_us < every_us)
+        return;
+    uint64_t worth = tight ? 1 : store_rocksdb_chunks(w->node->dir.store) / RECLAIM_PART;
+    if (removed - w->reclaimed < worth)
+        return;
+    w->reclaimed = removed;
+    w->reclaimed_us = now;
+    atomic_store(&w->compacting, true);
+    if (io_pool_submit(w->compact, reclaim_run, w) != CQ_OK)
+        atomic_store(&w->compacting, false);
+}
+
+static void give_ballast_up(struct disk_watch *w)
+{
+    struct cq_err err = {0};
+    if (ballast_release(w->node->dir.path, &err) == CQ_OK)
+        cq_log(CQ_ERROR, "disk.ballast_released", CQ_F_STR("why", "the disk is all but full: make space on it"));
+    else
+        cq_log_limited(1, CQ_ERROR, "disk.ballast_not_released", CQ_F_ERR(&err));
+}
+
+/* With the ballast, the use must stay well below the first limit. */
+static bool has_room(const struct disk_watch *w, uint64_t free_bytes, uint64_t total_bytes, uint64_t wanted)
+{
+    uint64_t most = (uint64_t)w->node->config->disk.space.no_growth * 10;
+    if (atomic_load(&w->ballast_gone))
+        wanted *= 2;
+    return wanted < free_bytes && space_used_permille(free_bytes - wanted, total_bytes) + BALLAST_ROOM <= most;
+}
+
+static void keep_ballast(struct disk_watch *w, enum space_level level, uint64_t free_bytes, uint64_t total_bytes)
+{
+    struct cq_err err = {0};
+    uint64_t has = ballast_size(w->node->dir.path);
+    uint64_t wanted = ballast_size_wanted(total_bytes, w->node->config->disk.ballast);
+    if (has && level >= SPACE_LAST) {
+        give_ballast_up(w);
+    } else if (!has && wanted && level == SPACE_FREE && has_room(w, free_bytes, total_bytes, wanted)) {
+        atomic_store(&w->ballast_gone, false);
+        if (ballast_make(w->node->dir.path, wanted, &err) == CQ_OK)
+            cq_log(CQ_INFO, "disk.ballast_made", CQ_F_U64("size_bytes", wanted));
+        else
+            cq_log_limited(1, CQ_WARN, "disk.ballast_not_made", CQ_F_ERR(&err));
+    }
+}
+
+static void log_space(const struct disk_look *look, enum space_level before)
+{
+    bool better = look->space < before, first = look->space == SPACE_NO_GROWTH;
+    cq_log(better  ? CQ_INFO
+           : first ? CQ_WARN
+                   : CQ_ERROR,
+           "disk.space", CQ_F_STR("level", space_level_name(look->space)), CQ_F_STR("before", space_level_name(before)),
+           CQ_F_U64("used_percent", space_used_permille(look->free_bytes, look->total_bytes) / 10),
+           CQ_F_U64("free_bytes", look->free_bytes));
+}
+
+static void show_space(const struct disk_look *look)
+{
+    for (unsigned i = 0; i < SPACE_LEVELS; i++)
+        cq_gauge_set(&disk_watch_metrics, M_SPACE, i == look->space, i);
+    cq_gauge_set(&disk_watch_metrics, M_BALLAST, (int64_t)look->ballast_bytes);
+}
+
+/* What is in memory goes to a file, and what arrives meanwhile to the write-ahead log; a compaction may be under way.
+ */
+static uint64_t needed(const struct disk_watch *w)
+{
+    return 4 * w->node->config->store.write_buffer + 2 * store_rocksdb_unflushed(w->node->dir.store);
+}
+
+static void look_at_space(struct disk_watch *w)
+{
+    struct statvfs fs;
+    if (statvfs(w->node->dir.path, &fs) != 0)
+        return;
+    const struct space_sample sample = {.free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize,
+                                        .total_bytes = (uint64_t)(fs.f_blocks - fs.f_bfree + fs.f_bavail) * fs.f_frsize,
+                                        .needed_bytes = needed(w)};
+    uint64_t ballast = ballast_size(w->node->dir.path);
+    pthread_mutex_lock(&w->lock);
+    enum space_level before = w->look.space;
+    w->look.free_bytes = sample.free_bytes;
+    w->look.total_bytes = sample.total_bytes;
+    w->look.ballast_bytes = ballast;
+    w->look.space = space_judge(&w->node->config->disk.space, &sample, before);
+    const struct disk_look look = w->look;
+    pthread_mutex_unlock(&w->lock);
+    if (look.space != before)
+        log_space(&look, before);
+    show_space(&look);
+    keep_ballast(w, look.space, sample.free_bytes, sample.total_bytes);
+    consider_reclaim(w, look.space);
+}
+
+static bool lasts(uint64_t *since_us, bool now)
+{
+    if (!now)
+        *since_us = 0;
+    else if (*since_us == 0)
+        *since_us = cq_time_mono_us();
+    return now && cq_time_mono_us() - *since_us >= LASTING_US;
+}
+
 static void *store_main(void *arg)
 {
     struct disk_watch *w = arg;
-    pthread_mutex_lock(&w->lock);
-    while (wait_for(w, STORE_MS)) {
-        pthread_mutex_unlock(&w->lock);
+    bool go_on = true;
+    while (go_on) {
+        look_at_space(w);
         bool pressed = store_rocksdb_pressed(w->node->dir.store);
         pthread_mutex_lock(&w->lock);
-        w->look.pressed = pressed;
+        w->look.pressed = lasts(&w->pressed_since_us, pressed);
+        w->look.tight = lasts(&w->tight_since_us, w->look.space != SPACE_FREE);
+        go_on = wait_for(w, w->look.space == SPACE_FREE ? STORE_MS : TICK_MS);
+        pthread_mutex_unlock(&w->lock);
     }
-    pthread_mutex_unlock(&w->lock);
     return NULL;
+}
+
+enum cq_rc disk_watch_release_ballast(struct disk_watch *w, struct cq_err *err)
+{
+    atomic_store(&w->ballast_gone, true);
+    return ballast_release(w->node->dir.path, err);
+}
+
+void disk_watch_refused(enum space_level level)
+{
+    cq_metric_add(&disk_watch_metrics, M_REFUSED, 1, level);
+}
+
+void disk_watch_removed(struct disk_watch *w, size_t chunks)
+{
+    atomic_fetch_add(&w->removed, chunks);
 }
 
 /* ---- Life ---- */
@@ -244,6 +462,7 @@ struct disk_watch *disk_watch_new(struct node *node)
     pthread_cond_init(&w->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
     cq_gauge_set(&disk_watch_metrics, M_STATE, 1, DISK_WELL);
+    w->compact = io_pool_new("compact", 1, 1);
     return w;
 }
 
@@ -278,6 +497,8 @@ void disk_watch_stop(struct disk_watch *w)
     pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);
+    store_rocksdb_reclaim_stop(w->node->dir.store);
+    io_pool_free(&w->compact);
     w->started = false;
 }
 
@@ -286,6 +507,7 @@ void disk_watch_free(struct disk_watch **watch)
     struct disk_watch *w = *watch;
     if (!w)
         return;
+    io_pool_free(&w->compact);
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->lock);
     free(w);

@@ -23,12 +23,26 @@ struct disk_look {
     enum disk_state state;
     uint64_t sync_us;  /* average of a synced write */
     uint64_t under_us; /* how long the present write has been under way */
-    bool pressed;      /* the store is about to slow writes down, or does */
+    bool pressed;      /* for a while, the store has been about to slow writes down, or has */
+    bool tight;        /* for a while, space has not been SPACE_FREE */
+    uint64_t free_bytes, total_bytes;
+    uint64_t ballast_bytes;
+    enum space_level space;
 };
 void disk_watch_look(struct disk_watch *watch, struct disk_look *look_r);
 
 /* Whether leadership may be handed to this node: it said lately that its disk is well. Any thread. */
 bool disk_watch_fit(struct node *node, const uint8_t uuid[static 16]);
+
+/* A command was refused for want of space, at this level. Any thread. */
+void disk_watch_refused(enum space_level level);
+
+/* So many chunks were deleted: their space is still to come back. Any thread. */
+void disk_watch_removed(struct disk_watch *watch, size_t chunks);
+
+/* Gives the ballast up, until there is space for it again. CQ_E_NOT_FOUND: there is none; CQ_E_IO. May wait for the
+ * disk. */
+enum cq_rc disk_watch_release_ballast(struct disk_watch *watch, struct cq_err *err);
 
 extern struct cq_metrics disk_watch_metrics;
 

@@ -38,6 +38,7 @@ struct group {
     struct group *progress_next;    /* the next one that it will look at */
     _Atomic uint64_t progress_told; /* applied, as the Raft thread knows it */
     _Atomic uint64_t commit_index;  /* as of the last look of the Raft thread */
+    _Atomic int space;              /* enum space_level: what this node refuses as the group's leader */
     _Atomic bool caught_up;         /* since the start, applied has once reached what the leader had committed */
 
     /* Re-seeding (reseeder.h). */

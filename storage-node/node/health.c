@@ -67,6 +67,19 @@ void health_table_set(struct health_table *table, const struct raft_node *node, 
     pthread_mutex_unlock(&table->lock);
 }
 
+bool health_table_last(struct health_table *table, const struct raft_node *node, struct health_report *report_r,
+                       uint64_t *at_us_r)
+{
+    pthread_mutex_lock(&table->lock);
+    const struct health_row *row = find(table, node);
+    if (row) {
+        *report_r = row->report;
+        *at_us_r = row->at_us;
+    }
+    pthread_mutex_unlock(&table->lock);
+    return row != NULL;
+}
+
 bool health_table_get(struct health_table *table, const struct raft_node *node, uint64_t now_us,
                       struct health_report *report_r)
 {

@@ -44,5 +44,8 @@ void health_table_set(struct health_table *table, const struct raft_node *node, 
 /* False: no report, or none that is fresh. */
 bool health_table_get(struct health_table *table, const struct raft_node *node, uint64_t now_us,
                       struct health_report *report_r);
+/* The last one however old it is, and when it came (monotonic us). False: there was none. */
+bool health_table_last(struct health_table *table, const struct raft_node *node, struct health_report *report_r,
+                       uint64_t *at_us_r);
 
 #endif

@@ -64,6 +64,17 @@ static bool check_worker_loop(void *ctx, char text[static ADMIN_TEXT_MAX])
     return loop_turns(worker_loop(ctx), text);
 }
 
+/* A full node is ready: it serves reads and deletes. */
+static bool check_space(void *ctx, char text[static ADMIN_TEXT_MAX])
+{
+    struct disk_look look;
+    disk_watch_look(((struct node *)ctx)->disk_watch, &look);
+    snprintf(text, ADMIN_TEXT_MAX, "%s: %u %% used, %llu MiB free, ballast %llu MiB", space_level_name(look.space),
+             space_used_permille(look.free_bytes, look.total_bytes) / 10, (unsigned long long)look.free_bytes >> 20,
+             (unsigned long long)look.ballast_bytes >> 20);
+    return true;
+}
+
 /* A node whose disk is slow is ready: its replicas follow, and others lead. */
 static bool check_disk(void *ctx, char text[static ADMIN_TEXT_MAX])
 {
@@ -78,6 +89,7 @@ static bool check_disk(void *ctx, char text[static ADMIN_TEXT_MAX])
 void node_checks_add(struct node *node)
 {
     admin_check_add_fn(node->admin, "disk", ADMIN_READY, check_disk, node);
+    admin_check_add_fn(node->admin, "space", ADMIN_READY, check_space, node);
     admin_check_add_fn(node->admin, "groups", ADMIN_READY | ADMIN_STARTUP, check_groups, node);
     admin_check_add_fn(node->admin, "stopping", ADMIN_READY, check_stopping, node);
     admin_check_add_fn(node->admin, "events", ADMIN_READY, tell_events, node);

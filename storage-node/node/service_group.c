@@ -5,10 +5,13 @@
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
+#include "node/call_codec.h"
 #include "node/call_entry.h"
+#include "node/disk_watch.h"
 #include "node/node.h"
 #include "node/reseeder.h"
 #include "node/scrubber.h"
+#include "node/space.h"
 #include "node/topology_keeper.h"
 #include "node/watch.h"
 #include "proto/mail.pb-c.h"
@@ -309,11 +312,32 @@ static struct shard_request *request_new(struct rpc_request *rpc, struct worker 
     return r;
 }
 
+/* The body of a Call, for those few methods where it says whether space is needed. */
+static bool space_is_there(const struct group *group, struct rpc_request *rpc)
+{
+    enum space_level level = (enum space_level)atomic_load_explicit(&group->space, memory_order_relaxed);
+    uint32_t method = rpc_request_frame(rpc)->method;
+    if (level == SPACE_FREE)
+        return true;
+    struct cq_pool *pool = cq_pool_new(SCRATCH_POOL);
+    struct cq_slice body = CQ_SLICE_NONE;
+    struct cq_err err = {0};
+    bool allowed = call_body(rpc_request_message(rpc), pool, &body, &err) != CQ_OK || space_allows(level, method, body);
+    cq_pool_free(&pool);
+    if (!allowed)
+        disk_watch_refused(level);
+    return allowed;
+}
+
 static void command(struct rpc_request *rpc, struct worker *worker, bool system)
 {
     struct group *group = find_group(rpc, worker, system, true);
     if (!group)
         return;
+    if (!system && !space_is_there(group, rpc)) {
+        refuse(rpc, worker, group, CQ_E_NO_SPACE);
+        return;
+    }
     struct shard_request *r = request_new(rpc, worker, group);
     struct cq_err err = {0};
     struct cq_pool *pool = cq_pool_new(SCRATCH_POOL);

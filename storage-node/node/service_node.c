@@ -1,13 +1,13 @@
 #include "node/service_node.h"
 
 #include <stdlib.h>
-#include <sys/statvfs.h>
 
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
 #include "node/call_codec.h"
 #include "node/cluster_init.h"
+#include "node/disk_watch.h"
 #include "node/fiber_wait.h"
 #include "node/node.h"
 #include "node/reseeder.h"
@@ -124,6 +124,8 @@ static Chasqui__System__ReplicaState *replica_state(struct simple *s, struct gro
     r->reseed_bytes = atomic_load(&group->reseed_bytes);
     r->reseed_chunks = atomic_load(&group->reseed_chunks);
     r->generation = group->record.generation;
+    if (group_leads(group))
+        r->space = (char *)(uintptr_t)space_level_name((enum space_level)atomic_load(&group->space));
     r->digest = (ProtobufCBinaryData){.len = 16, .data = cq_pool_dup(s->pool, look.digest, 16)};
     return r;
 }
@@ -131,18 +133,20 @@ static Chasqui__System__ReplicaState *replica_state(struct simple *s, struct gro
 static enum cq_rc groups(struct simple *s)
 {
     Chasqui__System__NodeGroups message = CHASQUI__SYSTEM__NODE_GROUPS__INIT;
+    struct disk_look disk;
     Chasqui__System__ReplicaState **rows = cq_pool_calloc(s->pool, GROUPS_MAX, sizeof *rows);
     for (uint32_t id = 0; id < GROUPS_MAX; id++) {
         struct group *group = groups_find(&s->node->groups, id);
         if (group)
             rows[message.n_replicas++] = replica_state(s, group);
     }
-    struct statvfs disk;
-    if (statvfs(s->node->dir.path, &disk) == 0) {
-        message.disk_size = (uint64_t)disk.f_blocks * disk.f_frsize;
-        message.disk_free = (uint64_t)disk.f_bavail * disk.f_frsize;
-    }
     message.replicas = rows;
+    disk_watch_look(s->node->disk_watch, &disk);
+    message.disk = (char *)(uintptr_t)disk_state_name(disk.state);
+    message.space = (char *)(uintptr_t)space_level_name(disk.space);
+    message.disk_free = disk.free_bytes;
+    message.disk_size = disk.total_bytes;
+    message.ballast_bytes = disk.ballast_bytes;
     message.node = (ProtobufCBinaryData){.len = 16, .data = s->node->dir.node};
     s->reply = message_pack(&message.base, s->pool);
     return CQ_OK;
@@ -263,6 +267,19 @@ static enum cq_rc distrust(struct simple *s)
     if (m)
         chasqui__system__distrust_replica__free_unpacked(m, NULL);
     return rc;
+}
+
+static enum cq_rc release_ballast(struct simple *s)
+{
+    enum cq_rc rc = disk_watch_release_ballast(s->node->disk_watch, &s->err);
+    if (rc == CQ_OK)
+        cq_log(CQ_WARN, "disk.ballast_released", CQ_F_STR("why", "an operator asked for it"));
+    return rc;
+}
+
+static void on_release_ballast(struct rpc_request *request, void *ctx)
+{
+    run_simple(request, ctx, release_ballast);
 }
 
 static void on_verify(struct rpc_request *request, void *ctx)
@@ -428,6 +445,7 @@ static const struct rpc_method methods[] = {
     ROW(VERIFY_REPLICA, OPERATORS, RPC_METHOD_COMMAND, on_verify),
     ROW(VERIFY_STATE, OPERATORS, RPC_METHOD_READ, on_verify_state),
     ROW(DISTRUST_REPLICA, OPERATORS, RPC_METHOD_COMMAND, on_distrust),
+    ROW(RELEASE_BALLAST, OPERATORS, RPC_METHOD_COMMAND, on_release_ballast),
     ROW(WATCH_TOPOLOGY, EVERYBODY, RPC_METHOD_READ | RPC_METHOD_STREAM | RPC_METHOD_INLINE, on_watch_topology),
 };
 

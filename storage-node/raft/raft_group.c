@@ -472,6 +472,8 @@ void raft_group_receive(struct raft_group *group, struct raft_peer *from, const 
     if (group->failed || !is_addressed(group, from, wire) || refuse_old_append(group, from, wire) ||
         is_late_vote(group, wire) || (wire->type == RAFT_WIRE_TIMEOUT_NOW && group->stand == RAFT_SILENT))
         return;
+    if (wire->type == RAFT_WIRE_APPEND && wire->count && group->host->full)
+        return; /* dropped, as a network may */
     if (wire->type == RAFT_WIRE_TIMEOUT_NOW && group->host->reluctant)
         return; /* the leader gives up by itself, and leads on */
     if (wire->type == RAFT_WIRE_APPEND_RESULT)

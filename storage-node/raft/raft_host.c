@@ -389,6 +389,22 @@ void raft_host_reluctant(struct raft_host *host, bool reluctant)
     host->reluctant = reluctant;
 }
 
+void raft_host_full(struct raft_host *host, bool full)
+{
+    host->full = full;
+}
+
+/* Groups that have enough for the new number need not wait for their next entry. */
+void raft_host_trim_at(struct raft_host *host, uint32_t entries, uint32_t keep)
+{
+    if (host->settings.trim_entries == entries && host->settings.trim_keep == keep)
+        return;
+    host->settings.trim_entries = entries;
+    host->settings.trim_keep = keep;
+    for (size_t i = 0; i < host->group_count; i++)
+        raft_host_dirty(host->groups[i]);
+}
+
 void raft_host_silence(struct raft_host *host, uint32_t number)
 {
     struct raft_group *group = raft_host_find(host, number);

@@ -300,6 +300,13 @@ void raft_host_reluctant(struct raft_host *host, bool reluctant);
  * others notice. Nothing when it does not lead. */
 void raft_host_silence(struct raft_host *host, uint32_t group);
 
+/* This node's disk is full: its replicas take no entries as followers (votes and heartbeats go on), and are behind. */
+void raft_host_full(struct raft_host *host, bool full);
+
+/* From now on logs are trimmed when so many entries are needed by nobody; settings.trim_entries and trim_keep come from
+ * here. */
+void raft_host_trim_at(struct raft_host *host, uint32_t entries, uint32_t keep);
+
 /* Does everything that the inputs have led to. */
 void raft_host_flush(struct raft_host *host);
 

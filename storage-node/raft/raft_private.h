@@ -174,7 +174,7 @@ struct raft_host {
     struct raft_output output;
     uint64_t random;
     uint64_t now_us, now_ms;
-    bool reluctant;
+    bool reluctant, full;
 
     struct raft_group **groups; /* ascending by number */
     size_t group_count, group_cap;

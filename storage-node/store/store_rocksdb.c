@@ -21,6 +21,7 @@
 #define BLOB_FILE (256ull << 20)       /* bytes of one blob file */
 #define TABLE_BLOCK (16u << 10)        /* bytes */
 #define BLOOM_BITS 10.0                /* bits per key: 1 % of misses are looked for in vain */
+#define BLOB_GC_AGE 0.0                /* compactions by themselves copy no body: store_rocksdb_reclaim() does */
 #define LEVEL0_SLOWDOWN 20             /* tables of level 0 at which writes are slowed down */
 #define PENDING_SLOWDOWN (64ull << 30) /* bytes of compaction debt at which they are */
 #define INFO_LOG_MAX (10u << 20)       /* bytes of RocksDB's own LOG, INFO_LOG_FILES of them */
@@ -454,7 +455,7 @@ static void set_family_options(rocksdb_options_t *o, int family, const struct st
     rocksdb_options_set_blob_file_size(o, BLOB_FILE);
     rocksdb_options_set_blob_compression_type(o, compressions[config->body_compression]);
     rocksdb_options_set_enable_blob_gc(o, 1);
-    rocksdb_options_set_blob_gc_age_cutoff(o, 0.25);
+    rocksdb_options_set_blob_gc_age_cutoff(o, BLOB_GC_AGE);
     rocksdb_options_set_blob_gc_force_threshold(o, 0.5);
 }
 
@@ -642,6 +643,59 @@ uint64_t store_rocksdb_bytes(struct store *store, enum store_family family, stru
     return size + (all ? (uint64_t)((double)blobs * (double)size / (double)all) : 0);
 }
 
+static uint64_t property(struct rocks *r, int family, const char *name);
+
+/* What is nothing but garbage goes without being rewritten, once compaction has met the tombstones: so the first pass
+ * copies nothing. The second copies what is alive in the oldest part of the files. */
+static void set_gc_cutoff(struct rocks *r, double cutoff)
+{
+    static const char *const names[] = {"blob_garbage_collection_age_cutoff"};
+    char value[32], *text = NULL;
+    snprintf(value, sizeof value, "%.3f", cutoff);
+    const char *const values[] = {value};
+    rocksdb_set_options_cf(r->db, r->cf[STORE_CHUNK], 1, names, values, &text);
+    rocksdb_free(text);
+}
+
+#define COMPACT_ALL_LEVELS 2 /* BottommostLevelCompaction::kForce */
+
+static void compact_chunks(struct rocks *r)
+{
+    rocksdb_compactoptions_t *options = rocksdb_compactoptions_create();
+    rocksdb_compactoptions_set_exclusive_manual_compaction(options, 0);
+    rocksdb_compactoptions_set_bottommost_level_compaction(options, COMPACT_ALL_LEVELS);
+    rocksdb_compact_range_cf_opt(r->db, r->cf[STORE_CHUNK], options, NULL, 0, NULL, 0);
+    rocksdb_compactoptions_destroy(options);
+}
+
+/* What of the free space the copies of one pass may take, before the files that they were made from go. */
+#define RECLAIM_FREE_PART 4
+#define RECLAIM_PASSES 64
+#define GARBAGE_PART 10 /* one byte of so many may stay garbage */
+
+/* The first pass copies nothing: compaction meets the tombstones, garbage is counted, and files that are nothing else
+ * go. Each of the following copies what is alive in the oldest part of the files. */
+void store_rocksdb_reclaim(struct store *store, uint64_t free_bytes)
+{
+    struct rocks *r = rocks_of(store);
+    compact_chunks(r);
+    for (int pass = 0; pass < RECLAIM_PASSES; pass++) {
+        uint64_t total = property(r, STORE_CHUNK, "rocksdb.live-blob-file-size");
+        uint64_t garbage = property(r, STORE_CHUNK, "rocksdb.live-blob-file-garbage-size");
+        if (garbage * GARBAGE_PART <= total)
+            break;
+        double share = (double)free_bytes / RECLAIM_FREE_PART / (double)total;
+        set_gc_cutoff(r, share < 1 ? share : 1);
+        compact_chunks(r);
+    }
+    set_gc_cutoff(r, BLOB_GC_AGE);
+}
+
+void store_rocksdb_reclaim_stop(struct store *store)
+{
+    rocksdb_disable_manual_compaction(rocks_of(store)->db);
+}
+
 enum cq_rc store_rocksdb_flush(struct store *store, struct cq_err *err)
 {
     struct rocks *r = rocks_of(store);
@@ -684,6 +738,16 @@ void store_rocksdb_stats(struct store *store, struct store_rocksdb_stats *stats_
         .stopped = property(r, STORE_LOG, "rocksdb.is-write-stopped"),
         .keys_estimate = property(r, STORE_STATE, "rocksdb.estimate-num-keys"),
     };
+}
+
+uint64_t store_rocksdb_chunks(struct store *store)
+{
+    return property(rocks_of(store), STORE_CHUNK, "rocksdb.estimate-num-keys");
+}
+
+uint64_t store_rocksdb_unflushed(struct store *store)
+{
+    return property_sum(rocks_of(store), "rocksdb.cur-size-all-mem-tables");
 }
 
 /* What RocksDB slows writes down at, set below like its own defaults; near is four fifths of the way. */

@@ -5,7 +5,7 @@
  * All functions of store.h may be called from any thread; a batch, an iterator or a snapshot belongs to one thread at a
  * time. RocksDB orders concurrent writes, but the node has exactly one writer (node/writer.h).
  *
- * BUGS: the space of deleted bodies comes back only when compaction reaches their tombstones in STORE_CHUNK. */
+ * Compactions never copy a body; store_rocksdb_reclaim() gives the space of deleted ones back. */
 #ifndef STORE_ROCKSDB_H
 #define STORE_ROCKSDB_H
 
@@ -46,6 +46,13 @@ uint64_t store_rocksdb_bytes(struct store *store, enum store_family family, stru
 
 void store_rocksdb_compact(struct store *store, enum store_family family, struct cq_slice from, struct cq_slice to);
 
+/* Gives the space of deleted bodies back now: rewrites what is left of the oldest files that hold them, as many as may
+ * be copied into free_bytes before the old ones go. May take long; on any thread that may wait. */
+void store_rocksdb_reclaim(struct store *store, uint64_t free_bytes);
+
+/* Ends one that runs, soon, and lets none begin any more. Any thread. */
+void store_rocksdb_reclaim_stop(struct store *store);
+
 /* For metrics; cheap. */
 struct store_rocksdb_stats {
     uint64_t table_bytes;     /* live table files */
@@ -59,6 +66,12 @@ struct store_rocksdb_stats {
     uint64_t keys_estimate;   /* STORE_STATE */
 };
 void store_rocksdb_stats(struct store *store, struct store_rocksdb_stats *stats_r);
+
+/* How many chunks there are, deleted ones that still take space included: an estimate; cheap. */
+uint64_t store_rocksdb_chunks(struct store *store);
+
+/* Bytes in memory that are yet to be written to files beside the write-ahead log; cheap. */
+uint64_t store_rocksdb_unflushed(struct store *store);
 
 /* Writes are slowed down or held up because flushes and compactions are behind, or will be soon: the tables of level 0,
  * the full tables in memory or the debt of compaction have come near what RocksDB slows down at. */

@@ -35,7 +35,7 @@ struct client {
     FILE *file;
     uint64_t seed, until_us;
     unsigned accounts; /* sessions that run at once */
-    unsigned running, failures, acked, unknown;
+    unsigned running, failures, acked, unknown, refused;
     uint64_t longest_us; /* load: between two acknowledgements of one account */
     uint32_t attempt_ms; /* 0: ATTEMPT_MS */
     void *arg;           /* the verb's */
@@ -70,6 +70,8 @@ uint8_t *octets_of(uint64_t seed, uint32_t size);
 /* ---- The verbs ---- */
 void append_one(struct session *s);
 void load_fiber(void *arg);
+void fill_fiber(void *arg);
+void empty_fiber(void *arg);
 void verify_read_file(FILE *file);
 size_t verify_line_count(void);
 void verify_fiber(void *arg);

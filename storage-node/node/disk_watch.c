@@ -163,7 +163,7 @@ static void leave(struct disk_watch *w, struct raft_host *host, uint32_t group, 
     if (w->asked[group].first_us == 0)
         w->asked[group].first_us = now;
     uint64_t tried = now - w->asked[group].first_us;
-    if (w->pulse.state == DISK_STALLED && tried > 2 * w->node->config->node.election_us) {
+    if (w->pulse.state == DISK_STALLED && tried > 2 * node_election_us(&w->node->config->node)) {
         raft_host_silence(host, group);
         cq_metric_add(&disk_watch_metrics, M_SILENCED, 1);
         w->asked[group].first_us = now;

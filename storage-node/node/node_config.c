@@ -1,5 +1,15 @@
 #include "node/node_config.h"
 
+#define ELECTION_MIN_US 50000
+#define HEARTBEAT_MIN_US 10000
+
+static const char *const profile_names[] = {[RAFT_LAN] = "lan", [RAFT_WAN] = "wan", NULL};
+
+/* An election time-out is many heartbeats, and a heartbeat many round trips. */
+static const struct {
+    uint64_t election_us, heartbeat_us;
+} profiles[] = {[RAFT_LAN] = {1000000, 100000}, [RAFT_WAN] = {2000000, 200000}};
+
 static const struct cq_setting rows[] = {
     CQ_SET_STRING(struct node_settings, cluster, "cluster", NULL,
                   "Id of the cluster: 1 to 63 of a-z, 0-9 and -. Certificates and data directories carry it too."),
@@ -28,11 +38,16 @@ static const struct cq_setting rows[] = {
                "Threads that read bodies from the disk."),
     CQ_SET_DURATION(struct node_settings, stop_timeout_us, "stop_timeout", "8s", "0", "10m",
                     "At a stop: how long leadership is handed over and requests may finish."),
-    CQ_SET_DURATION(struct node_settings, election_us, "raft.election_timeout", "1s", "50ms", "60s",
+    CQ_SET_CHOICE(struct node_settings, raft_profile, "raft.profile", "lan", profile_names,
+                  "How far storage nodes are apart: lan, round trips of a few milliseconds (election time-out 1s, "
+                  "heartbeat 100ms); wan, data centres with up to 100 ms between them (2s, 200ms). The same on all "
+                  "nodes."),
+    CQ_SET_DURATION(struct node_settings, election_us, "raft.election_timeout", "0", "0", "60s",
                     "A replica that hears nothing from its leader for one to two of these stands for election. The end "
-                    "of a leader's process is noticed at once."),
-    CQ_SET_DURATION(struct node_settings, heartbeat_us, "raft.heartbeat", "100ms", "10ms", "10s",
-                    "Between two signs of life of a leader; well below raft.election_timeout."),
+                    "of a leader's process is noticed at once. 0: as raft.profile says; else 50ms at least."),
+    CQ_SET_DURATION(struct node_settings, heartbeat_us, "raft.heartbeat", "0", "0", "10s",
+                    "Between two signs of life of a leader; well below raft.election_timeout. 0: as raft.profile says; "
+                    "else 10ms at least."),
     CQ_SET_SIZE(struct node_settings, window, "raft.window", "1MiB", "64KiB", "1GiB",
                 "Bytes on their way to one node that are not acknowledged yet, at least."),
     CQ_SET_SIZE(struct node_settings, window_max, "raft.window_max", "16MiB", "64KiB", "1GiB",
@@ -88,12 +103,26 @@ void node_config_parts(struct node_config *config, struct cq_config_part parts_r
     event_config_parts(&config->events, parts_r + 7);
 }
 
+static uint64_t chosen(uint64_t setting, uint64_t of_profile, uint64_t least)
+{
+    if (setting == 0)
+        return of_profile;
+    return setting < least ? least : setting;
+}
+
+uint64_t node_election_us(const struct node_settings *settings)
+{
+    return chosen(settings->election_us, profiles[settings->raft_profile].election_us, ELECTION_MIN_US);
+}
+
 struct raft_settings node_raft_settings(const struct node_settings *settings)
 {
     struct raft_settings raft;
     raft_settings_default(&raft);
-    raft.election_ms = (uint32_t)(settings->election_us / 1000);
-    raft.heartbeat_ms = (uint32_t)(settings->heartbeat_us / 1000);
+    raft.election_ms = (uint32_t)(node_election_us(settings) / 1000);
+    raft.heartbeat_ms =
+        (uint32_t)(chosen(settings->heartbeat_us, profiles[settings->raft_profile].heartbeat_us, HEARTBEAT_MIN_US) /
+                   1000);
     raft.window_bytes = settings->window;
     raft.window_bytes_max = settings->window_max;
     raft.cache_bytes_max = settings->cache;

@@ -11,6 +11,8 @@
 #include "rpc/rpc_server.h"
 #include "store/store_rocksdb.h"
 
+enum raft_profile { RAFT_LAN, RAFT_WAN };
+
 struct node_settings {
     const char *cluster;
     const char *data_dir;
@@ -21,7 +23,8 @@ struct node_settings {
     const char *tls_ca, *tls_cert, *tls_key;
     int64_t workers, apply_threads, read_threads;
     uint64_t stop_timeout_us;
-    uint64_t election_us, heartbeat_us;
+    int raft_profile;                   /* enum raft_profile */
+    uint64_t election_us, heartbeat_us; /* 0: as the profile says; node_election_us() */
     uint64_t window, window_max, cache, pending;
     uint64_t outbox_max;
     int64_t trim_entries, keep_entries;
@@ -48,5 +51,8 @@ struct node_config {
 void node_config_parts(struct node_config *config, struct cq_config_part parts_r[static NODE_CONFIG_PARTS]);
 
 struct raft_settings node_raft_settings(const struct node_settings *settings);
+
+/* The election time-out that is in force. */
+uint64_t node_election_us(const struct node_settings *settings);
 
 #endif

@@ -3,6 +3,7 @@
 import random
 import re
 import smtplib
+import socket
 import threading
 import time
 
@@ -11,6 +12,13 @@ from imap import Lost, Refused, uid_ranges
 FLAGS = ["\\Seen", "\\Flagged", "$Alpha", "$Beta"]
 BOX_MAX = 40  # messages; above it a client expunges
 ANSWER_MAX = 15  # seconds
+
+
+def keep_alive(wire):
+    """A host that is silently gone ends the connection within seconds."""
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in ((socket.TCP_KEEPIDLE, 2), (socket.TCP_KEEPINTVL, 1), (socket.TCP_KEEPCNT, 3)):
+        wire.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class Worker(threading.Thread):
@@ -49,7 +57,10 @@ class Worker(threading.Thread):
             self.drop_all()
 
     def pause(self, least, most):
-        time.sleep(self.random.uniform(least, most))
+        """Not longer than the gate is open."""
+        until = time.monotonic() + self.random.uniform(least, most)
+        while (left := until - time.monotonic()) > 0 and self.crew.gate.is_set():
+            time.sleep(min(left, 0.2))
 
     # -- connections
 
@@ -317,6 +328,7 @@ class Idler(Worker):
             self.history.now("watch", box=self.named("INBOX"), watch=watch)
             began = True
             connection.socket.settimeout(1)
+            keep_alive(connection.socket)
             self.listen(connection, watch)
         finally:
             if began:
@@ -349,7 +361,7 @@ class Teller(Worker):
     def __init__(self, crew, number):
         super().__init__(crew, f"teller{number}", f"watched{number}@example.test")
         self.front_end = number % 2
-        self.pace = (1.0, 2.0)
+        self.pace = (6.0, 9.0)  # rarer than a notice may take: the next one shall not stand for one that was lost
 
     def operation(self):
         self.append(self.front_end, "INBOX")

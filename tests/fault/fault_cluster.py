@@ -21,6 +21,7 @@ from lab import HOST, Disk, Process, tool
 
 NODES = ("a", "b", "c")
 SHARDS = 8
+WAN_MS = 25  # one way
 CLUSTER = "fault"
 
 
@@ -114,13 +115,18 @@ class FaultCluster:
         with open(self.path("conf", "ctl.yaml"), "w") as f:
             json.dump({"cluster": CLUSTER, "tls": self.link_tls("operator"), "admin": self.admin_rpc,
                        "storage": self.seeds()}, f)
-        for name in self.nodes:
+        for n, name in enumerate(self.nodes):
+            if self.profile == "wan":
+                self.lab.place(name).trouble(self.link_trouble(), delay=WAN_MS, jitter=2, seed=n)
             self.start_node(name)
         for process in self.others.values():
             process.start()
         self.retry(lambda: self.ctl("cluster", "init", "--shards", str(SHARDS), *self.seeds()), 30)
         self.wait_ready(60)
         self.retry(lambda: self.ctl("domain", "add", "example.test"), 30)
+
+    def link_trouble(self):
+        return os.path.join(self.tests, "link_trouble")
 
     @staticmethod
     def retry(what, seconds):
@@ -148,6 +154,10 @@ class FaultCluster:
 
     def add_account(self, address, password):
         self.retry(lambda: self.ctl("account", "add", address, "--password-stdin", feed=password + "\n"), 30)
+
+    def at(self, place):
+        """The processes of a place."""
+        return [p for p in [*self.nodes.values(), *self.others.values()] if p.place is self.lab.place(place)]
 
     # -- looking
 
@@ -237,6 +247,7 @@ class FaultCluster:
                 process.kill()
         for name in NODES:
             self.lab.place(name).rules()
+            self.lab.place(name).calm()
         for disk in self.disks.values():
             disk.remove()
 

@@ -11,6 +11,7 @@ import time
 
 import damage
 import hooks
+import unavailable
 from fault_cluster import NODES
 
 KINDS = {}
@@ -33,7 +34,9 @@ def kind(name, **row):
 class Run:
     """What a fault may use."""
 
-    def __init__(self, cluster, history, kind_row, number, seed):
+    def __init__(self, cluster, history, kind_row, number, seed, login):
+        self.login = login  # an account and its password
+        self.wrong = []  # what was not as it must be meanwhile
         self.cluster, self.history, self.kind, self.number = cluster, history, kind_row, number
         self.random = random.Random(f"{seed}/{kind_row.name}")
         self.leaders = {s: n for s, n in cluster.leaders().items() if s}  # shard -> node, when it began
@@ -66,6 +69,18 @@ class Run:
         self.history.add({"op": "fault", "at": now, "kind": self.kind.name, "what": "strike", "run": self.number,
                           "nodes": list(names)})
 
+    def strike_anew(self):
+        """The time to recover counts from now on: before, there was no majority."""
+        self.struck.clear()
+        self.strike()
+
+    def must_be_unavailable(self, front_end):
+        """A front-end whose shards have no majority says so: never an empty mailbox, never "no such user"."""
+        for said in (unavailable.over_imap(self.cluster, front_end, *self.login),
+                     unavailable.over_smtp(self.cluster, front_end, self.login[0])):
+            if said:
+                self.wrong.append(said)
+
     def process(self, name):
         return self.cluster.nodes[name]
 
@@ -81,6 +96,13 @@ class Run:
     def start(self, name, **how):
         if not self.process(name).running():
             self.cluster.start_node(name, **how)
+
+
+@kind("calm", alone=True)
+def calm(run):
+    """nothing at all, for comparison; and idle clients have less time to be told"""
+    run.strike()
+    yield 15.0
 
 
 # ---- Processes ----
@@ -217,6 +239,15 @@ def cut_peers(run):
     yield from rules(run, name, peers(run, name, "saddr"), peers(run, name, "daddr"))
 
 
+@kind("cut-reset")
+def cut_reset(run):
+    """the leader's connections to other storage nodes are reset, and so is each new one: another stands at once"""
+    name = run.node(leading=True)
+    reset = [f"ip {way} {run.address(n)} meta l4proto tcp reject with tcp reset"
+             for n in NODES if n != name for way in ("saddr", "daddr")]
+    yield from rules(run, name, reset, reset)
+
+
 @kind("cut-in")
 def cut_in(run):
     """a node hears no other, the others hear it"""
@@ -258,6 +289,7 @@ def cut_all(run):
     finally:
         for name in NODES:
             run.place(name).rules()
+        run.strike_anew()
 
 
 @kind("cut-flaky")
@@ -267,6 +299,101 @@ def cut_flaky(run):
     run.say(f"{percent} %")
     drop = [f"numgen random mod 100 < {percent} drop"]
     yield from rules(run, run.node(leading=True), drop, drop)
+
+
+def slow_link(run, **how):
+    name = run.node(leading=True)
+    run.say(", ".join(f"{k} {v}" for k, v in how.items()))
+    run.strike(name)
+    run.place(name).trouble(run.cluster.link_trouble(), seed=run.random.randrange(1 << 30), **how)
+    try:
+        yield run.between(5, 8)
+    finally:
+        run.place(name).calm()
+
+
+@kind("link-loss")
+def link_loss(run):
+    """5 to 30 % of what a node sends is lost"""
+    yield from slow_link(run, loss=run.random.randint(5, 30))
+
+
+@kind("link-delay")
+def link_delay(run):
+    """what a node sends takes 50 to 300 ms, plus or minus the half of it"""
+    delay = run.random.randint(50, 300)
+    yield from slow_link(run, delay=delay, jitter=delay // 2)
+
+
+@kind("link-reorder")
+def link_reorder(run):
+    """a third of what a node sends overtakes the rest, and a little is lost"""
+    yield from slow_link(run, delay=run.random.randint(20, 80), jitter=20, reorder=33, loss=2)
+
+
+@kind("late-news")
+def late_news(run):
+    """a leader hears the others 1.5 s late, then they do not hear it any more: it still believes that it leads"""
+    name = run.node(leading=True)
+    others = [n for n in NODES if n != name]
+    for n in others:
+        run.place(n).trouble(run.cluster.link_trouble(), delay=1500, ramp=5000, to=run.address(name))
+    try:
+        yield run.between(6, 7)
+        yield from rules(run, name, outgoing=peers(run, name, "daddr"), seconds=6)
+    finally:
+        for n in others:
+            run.place(n).calm()
+
+
+# ---- Data centres ----
+
+def lose_place(run, name):
+    """All its processes and links."""
+    run.place(name).rules(["drop"], ["drop"])
+    for process in run.cluster.at(name):
+        process.kill()
+
+
+def bring_back(run, name):
+    run.place(name).rules()
+    for process in run.cluster.at(name):
+        if process is run.process(name):
+            run.start(name)
+        else:
+            process.start()
+
+
+@kind("dc-lost", profile="wan", alone=True)
+def dc_lost(run):
+    """one of three data centres, with all its processes and links; it comes back with its old state"""
+    name = run.node(leading=True)
+    run.strike(name)
+    lose_place(run, name)
+    yield run.between(8, 14)
+    bring_back(run, name)
+
+
+@kind("dc-cut", profile="wan", alone=True)
+def dc_cut(run):
+    """the links of one of three data centres; its processes go on"""
+    yield from rules(run, run.node(leading=True), ["drop"], ["drop"], run.between(8, 14))
+
+
+@kind("dc-two-lost", profile="wan", alone=True)
+def dc_two_lost(run):
+    """two of three data centres: the third says "unavailable", and goes on by itself when they are back"""
+    run.strike()
+    left, *names = run.random.sample(NODES, 3)
+    run.say("left: " + left)
+    for name in names:
+        run.place(name).rules(["drop"], ["drop"])
+    yield 8.0
+    run.must_be_unavailable(NODES.index(left))
+    yield 1.0
+    for name in names:
+        run.place(name).rules()
+    run.strike_anew()
 
 
 # ---- Power and disks ----

@@ -30,6 +30,7 @@ class Place:
     def __init__(self, name, number):
         self.name, self.address = name, NETWORK + str(number + 2)
         self.link = f"to-{name}"
+        self.helper = None
         self.holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"], stdin=subprocess.DEVNULL)
         own = os.readlink("/proc/self/ns/net")
         for _ in range(1000):
@@ -47,6 +48,29 @@ class Place:
 
     def run(self, *command, **how):
         return tool(*self.enter(), *command, **how)
+
+    def trouble(self, program, loss=0, delay=0, jitter=0, reorder=0, seed=1, ramp=0, to=None):
+        """Packets to other places (or to one address) are lost (percent), delayed (ms; growing to that in `ramp` ms),
+        reordered (percent): link_trouble.c."""
+        self.calm()
+        self.queued = ("-d", to) if to else ("!", "-d", HOST)
+        self.helper = subprocess.Popen([*self.enter(), program, "1", *map(str, (loss, delay, jitter, reorder, seed, ramp))],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        if self.helper.stdout.readline() != "ready\n":
+            raise RuntimeError("link_trouble does not start")
+        self.run("iptables", "-w", *self.queue_rule("-A"))
+
+    def queue_rule(self, verb):
+        return [verb, "OUTPUT", "-o", "eth0", "-p", "tcp", *self.queued, "-j", "NFQUEUE", "--queue-num", "1",
+                "--queue-bypass"]
+
+    def calm(self):
+        if self.helper:
+            self.run("iptables", "-w", *self.queue_rule("-D"))
+            time.sleep(0.05)  # what it holds may still go
+            self.helper.terminate()
+            self.helper.wait()
+            self.helper = None
 
     def rules(self, incoming=(), outgoing=()):
         """Replaces all rules. The admin port stays open: the runner looks through it, no part of the cluster does."""

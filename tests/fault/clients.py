@@ -379,7 +379,7 @@ class Crew:
         self.workers += [Hot(self, n, "hot", n % 2, n % 2) for n in range(3)]
         self.workers += [Hot(self, 0, "twin", 0, 1), Hot(self, 1, "twin", 1, 0)]
         self.workers += [Deliverer(self, "hot")]
-        for n in range(3):
+        for n in range(6):
             self.workers += [Idler(self, n), Teller(self, n)]
 
     def begin(self):

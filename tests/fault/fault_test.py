@@ -34,8 +34,9 @@ PLANTED = {
     "resurrect": "kill-all,kill-leader,kill-all",
     "reuse-uid": "kill-all,kill-leader,kill-all",
     "lose-flag": "kill-node",
-    "drop-notice": "calm,calm,calm",
+    "drop-notice": "calm,calm,calm,calm",
     "apply-twice": "kill-all,kill-leader",
+    "forget-requests": "kill-node,kill-all,kill-leader",
 }
 
 RUNS_MAX = 8      # of one cluster

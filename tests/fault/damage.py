@@ -33,8 +33,20 @@ def used(path):
     return len(data.rstrip(b"\0"))
 
 
+class Damage:
+    """What was done to a file."""
+
+    def __init__(self, what, path, at, before):
+        self.what, self.path, self.at, self.before = what, path, at, before
+
+    def undo(self):
+        with open(self.path, "r+b") as f:
+            f.seek(self.at)
+            f.write(self.before)
+
+
 def damage(rng, folder, file_kind):
-    """Damages one file of that kind; says what it did, or None: there is no such file with anything in it."""
+    """Damages one file of that kind. None: there is no such file with anything in it."""
     files = [p for p in sorted(glob.glob(os.path.join(folder, PATTERNS[file_kind])))
              if os.path.isfile(p) and not p.endswith("lock") and used(p) > 0]
     if not files:
@@ -45,13 +57,10 @@ def damage(rng, folder, file_kind):
     at = rng.randrange(size) if flip else rng.randrange(size) // BLOCK * BLOCK
     with open(path, "r+b") as f:
         f.seek(at)
-        if flip:
-            byte = f.read(1)[0] ^ (1 << rng.randrange(8))
-            f.seek(at)
-            f.write(bytes([byte]))
-        else:
-            f.write(b"\0" * min(BLOCK, os.path.getsize(path) - at))
+        before = f.read(1 if flip else BLOCK)
+        f.seek(at)
+        f.write(bytes([before[0] ^ (1 << rng.randrange(8))]) if flip else bytes(len(before)))
         f.flush()
         os.fsync(f.fileno())
     what = "a bit" if flip else "a block"
-    return f"{what} of {os.path.relpath(path, folder)} at {at} of {size}"
+    return Damage(f"{what} of {os.path.relpath(path, folder)} at {at} of {size}", path, at, before)

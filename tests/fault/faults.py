@@ -1,8 +1,8 @@
 """The faults. A fault is a function that does it, yields how many seconds it lasts, and heals it behind the yield; its
 first line of documentation is what the table says. Whatever it leaves dead is started again by the run.
 
-Its table row says what a run may expect: `falls`: storage nodes may end by themselves; `ends`: the cluster is not used
-for another run; `profile`: wants a cluster of that profile; `default`: part of the default set."""
+Its table row says what a run may expect: `falls`: storage nodes may end by themselves; `ends`: a node may not come back
+(the cluster is not used for another run then); `profile`: wants a cluster of that profile; `default`: part of the default set."""
 
 import os
 import random
@@ -216,7 +216,7 @@ def rules(run, name, incoming=(), outgoing=(), seconds=None):
     run.strike(name)
     run.place(name).rules(incoming, outgoing)
     try:
-        yield seconds or run.between(4, 8)
+        yield seconds or run.between(3.5, 6)
     finally:
         run.place(name).rules()
 
@@ -455,13 +455,13 @@ def trouble(run, name, rules, seconds):
 @kind("disk-slow")
 def disk_slow(run):
     """each fsync of a node takes 100 ms to 2 s longer"""
-    yield from trouble(run, run.node(leading=True), f"delay sync * ms={run.random.choice((100, 300, 1000, 2000))}", 8)
+    yield from trouble(run, run.node(leading=True), f"delay sync * ms={run.random.choice((100, 300, 1000, 2000))}", 6)
 
 
 @kind("disk-stall")
 def disk_stall(run):
     """a node's disk answers neither write nor fsync for 6 to 15 s"""
-    yield from trouble(run, run.node(leading=True), "stall write,sync store/", run.between(6, 15))
+    yield from trouble(run, run.node(leading=True), "stall write,sync store/", run.between(5, 12))
 
 
 @kind("disk-fence", falls=True, default=False)
@@ -513,12 +513,19 @@ def rot(run, file_kind):
     if not running:
         run.process(name).kill()
     folder = os.path.join(run.disk(name).mount_point, "node")
-    run.say(damage.damage(run.random, folder, file_kind) or "no such file")
+    done = damage.damage(run.random, folder, file_kind)
+    run.say(done.what if done else "no such file")
     yield run.between(1, 2)
     run.process(name).kill()
     run.start(name)
     yield 4.0
-    run.say("it runs" if run.process(name).running() else "it refuses to start")
+    if run.process(name).running():
+        run.say("it runs")
+        return
+    # Nobody may have made it worse meanwhile: with the right octets it is whole again.
+    run.say("it refuses to start")
+    done.undo()
+    run.start(name)
 
 
 def rot_kind(file_kind, **row):

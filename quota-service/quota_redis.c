@@ -13,12 +13,11 @@
 #define KEY_TEXT_MAX 160
 #define NUMBER_MAX 24
 #define OP_TEXT_MAX 40
-#define HEAD (2 + 3 * (QUOTA_RATE_END - 1)) /* arguments before the operations */
-#define BEFORE_KEYS 3                       /* EVALSHA, the script, how many keys */
-#define LEASE_PART 64                       /* of a limit's period: its longest lease */
-#define IDLE_BATCHES_MAX 1024               /* kept for later */
+#define BEFORE_KEYS 3         /* EVALSHA, the script, how many keys */
+#define LEASE_PART 64         /* of a limit's period: its longest lease */
+#define IDLE_BATCHES_MAX 1024 /* kept for later */
 
-_Static_assert(BEFORE_KEYS + HEAD + 2 * QUOTA_BATCH_MAX <= REDIS_ARGS_MAX, "a whole batch is one command");
+_Static_assert(BEFORE_KEYS + 2 * QUOTA_BATCH_MAX <= REDIS_ARGS_MAX, "a whole batch is one command");
 
 struct batch {
     struct quota_redis *redis;
@@ -38,7 +37,7 @@ struct quota_redis {
     struct batch *idle;
     size_t idle_count;
     bool one_by_one; /* it is a Redis Cluster: keys of different slots do not go together */
-    char head[HEAD][NUMBER_MAX];
+    struct quota_script script;
     char prefixes[QUOTA_RATE_END][KEY_TEXT_MAX];
     char keys[QUOTA_BATCH_MAX][KEY_TEXT_MAX];
     char ops[QUOTA_BATCH_MAX][OP_TEXT_MAX];
@@ -71,19 +70,18 @@ struct limit_key quota_redis_id(const struct quota_redis *redis, struct cq_slice
     return id;
 }
 
-static void write_head(struct quota_redis *redis)
+static void make_script(struct quota_redis *redis)
 {
-    snprintf(redis->head[0], NUMBER_MAX, "%d", HEAD);
-    snprintf(redis->head[1], NUMBER_MAX, "%u", redis->config.shares);
+    struct quota_script_limit limits[QUOTA_RATE_END - 1];
     for (uint32_t kind = 1; kind < QUOTA_RATE_END; kind++) {
         const struct quota_rate_limit *limit = &redis->config.limits->rates[kind];
         const struct gcra_limit gcra = {limit->count > 0 ? (uint64_t)limit->count : 1, limit->period_us};
-        const uint64_t numbers[] = {gcra_interval_us(&gcra), gcra_burst_us(&gcra), quota_redis_lease_us(redis, kind)};
-        for (int i = 0; i < 3; i++)
-            snprintf(redis->head[3 * kind - 1 + (uint32_t)i], NUMBER_MAX, "%" PRIu64, numbers[i]);
+        limits[kind - 1] = (struct quota_script_limit){gcra_interval_us(&gcra), gcra_burst_us(&gcra),
+                                                       quota_redis_lease_us(redis, kind)};
         snprintf(redis->prefixes[kind], KEY_TEXT_MAX, "chasqui:%s:rate:%s:", redis->config.cluster,
                  quota_rate_name((enum quota_rate)kind));
     }
+    quota_script_make(limits, QUOTA_RATE_END - 1, redis->config.shares, &redis->script);
 }
 
 /* "chasqui:CLUSTER:rate:auth_pair:HASH" */
@@ -151,17 +149,15 @@ static bool batch_send(struct batch *batch, bool whole)
     size_t n = 0, i = 0;
     int digits = snprintf(number, sizeof number, "%zu", batch->count);
     args[n++] = whole ? CQ_SLICE("EVAL") : CQ_SLICE("EVALSHA");
-    args[n++] = cq_slice_cstr(whole ? quota_script : quota_script_sha());
+    args[n++] = cq_slice_cstr(whole ? redis->script.text : redis->script.sha);
     args[n++] = cq_slice_of(number, (size_t)digits);
-    struct cq_slice *ops = args + n + batch->count + HEAD;
-    for (size_t h = 0; h < HEAD; h++)
-        args[n + batch->count + h] = cq_slice_cstr(redis->head[h]);
+    struct cq_slice *ops = args + n + batch->count;
     for (struct quota_bucket *bucket = batch->first; bucket; bucket = bucket->next, i++) {
         bucket->sent_us = io_loop_now_us(redis->config.loop);
         args[n + i] = write_key(redis, bucket, redis->keys[i]);
         ops[i] = write_op(bucket, redis->ops[i]);
     }
-    return redis->client && redis_send(redis->client, args, n + HEAD + 2 * batch->count, on_reply, batch);
+    return redis->client && redis_send(redis->client, args, n + 2 * batch->count, on_reply, batch);
 }
 
 static void batch_lost(struct batch *batch)
@@ -274,17 +270,13 @@ void quota_redis_ask(struct quota_redis *redis, struct quota_bucket *bucket)
 /* A charge of a bucket that nobody has: may this user write, and is there somebody who takes it? */
 static enum cq_rc open_client(struct quota_redis *redis, struct cq_err *err)
 {
-    struct cq_slice probe[BEFORE_KEYS + HEAD + 2] = {CQ_SLICE("EVALSHA"), cq_slice_cstr(quota_script_sha()),
-                                                     CQ_SLICE("1")};
     const struct quota_bucket bucket = {.op = QUOTA_OP_CHARGE, .kind = 1, .cost = 1};
-    for (size_t i = 0; i < HEAD; i++)
-        probe[BEFORE_KEYS + 1 + i] = cq_slice_cstr(redis->head[i]);
-    probe[BEFORE_KEYS] = write_key(redis, &bucket, redis->keys[0]);
-    probe[BEFORE_KEYS + 1 + HEAD] = write_op(&bucket, redis->ops[0]);
+    const struct cq_slice probe[] = {CQ_SLICE("EVALSHA"), cq_slice_cstr(redis->script.sha), CQ_SLICE("1"),
+                                     write_key(redis, &bucket, redis->keys[0]), write_op(&bucket, redis->ops[0])};
     const struct redis_client_config config = {.loop = redis->config.loop,
                                                .resolver = redis->config.resolver,
                                                .settings = redis->config.redis,
-                                               .load_script = quota_script,
+                                               .load_script = redis->script.text,
                                                .probe = probe,
                                                .probe_count = sizeof probe / sizeof *probe,
                                                .on_state = redis->config.on_redis,
@@ -298,7 +290,7 @@ enum cq_rc quota_redis_new(const struct quota_redis_config *config, struct quota
     redis->config = *config;
     redis->last = &redis->first;
     redis->flush.fn = flush;
-    write_head(redis);
+    make_script(redis);
     enum cq_rc rc = open_client(redis, err);
     *redis_r = redis;
     if (rc != CQ_OK)
@@ -319,6 +311,7 @@ void quota_redis_free(struct quota_redis **redis)
         next = r->idle->next;
         free(r->idle);
     }
+    free(r->script.text);
     free(r);
     *redis = NULL;
 }

@@ -1,18 +1,20 @@
 #include "quota-service/quota_script.h"
 
 #include "base/cq_assert.h"
+#include "base/cq_mem.h"
 
+#include <inttypes.h>
 #include <openssl/evp.h>
-#include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 
 /* The arithmetic is that of limits/gcra.c: a debt is never over the burst, whatever the clock did. A number of Lua is a
  * double: exact up to 2^53 us, which is the year 2255. Tokens are leased above a debt of the lease time: why, is in
  * docs/decisions/0053. */
-const char quota_script[] =
+static const char body[] =
     "local time = redis.call('TIME')\n"
     "local now = time[1] * 1000000 + time[2]\n"
-    "local head, shares, out = tonumber(ARGV[1]), tonumber(ARGV[2]), {}\n"
+    "local out = {}\n"
     "local function keep(key, left)\n"
     "  if left > 0 then\n"
     "    redis.call('SET', key, string.format('%.0f', now + left), 'PX', math.ceil(left / 1000))\n"
@@ -21,9 +23,9 @@ const char quota_script[] =
     "  end\n"
     "end\n"
     "for i, key in ipairs(KEYS) do\n"
-    "  local op, kind, cost, want = string.match(ARGV[head + i], '^(%a)(%d+),(%d+),(%d+)$')\n"
+    "  local op, kind, cost, want = string.match(ARGV[i], '^(%a)(%d+),(%d+),(%d+)$')\n"
     "  local at = 3 * kind\n"
-    "  local interval, burst, lease = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])\n"
+    "  local interval, burst, lease = numbers[at - 2], numbers[at - 1], numbers[at]\n"
     "  local price = interval * cost\n"
     "  local stored = tonumber(redis.call('GET', key) or 0) or 0\n"
     "  local debt = math.min(math.max(stored - now, 0), burst)\n"
@@ -55,20 +57,28 @@ const char quota_script[] =
     "end\n"
     "return table.concat(out, ' ')\n";
 
-static char sha[41];
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void make_sha(void)
+static void write_sha(struct quota_script *script)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned len = 0;
-    CQ_ASSERT(EVP_Digest(quota_script, sizeof quota_script - 1, digest, &len, EVP_sha1(), NULL) && len == 20);
+    CQ_ASSERT(EVP_Digest(script->text, strlen(script->text), digest, &len, EVP_sha1(), NULL) && len == 20);
     for (unsigned i = 0; i < len; i++)
-        snprintf(sha + 2 * i, 3, "%02x", digest[i]);
+        snprintf(script->sha + 2 * i, 3, "%02x", digest[i]);
 }
 
-const char *quota_script_sha(void)
+#define HEAD_MAX 64
+#define LIMIT_TEXT_MAX 80 /* three numbers */
+
+void quota_script_make(const struct quota_script_limit *limits, size_t count, unsigned shares,
+                       struct quota_script *script_r)
 {
-    pthread_once(&once, make_sha);
-    return sha;
+    size_t size = HEAD_MAX + count * LIMIT_TEXT_MAX + sizeof body;
+    char *text = cq_malloc(size);
+    int n = snprintf(text, size, "local shares, numbers = %u, {", shares);
+    for (size_t i = 0; i < count; i++)
+        n += snprintf(text + n, size - (size_t)n, "%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",", limits[i].interval_us,
+                      limits[i].burst_us, limits[i].lease_us);
+    snprintf(text + n, size - (size_t)n, "}\n%s", body);
+    script_r->text = text;
+    write_sha(script_r);
 }

@@ -78,8 +78,7 @@ struct redis_client {
     struct redis_dial dial;
     char password[CQ_SECRET_SIZE];
     struct io_conn *conn; /* NULL: down */
-    redisReader *reader;
-    size_t unread;        /* bytes fed since the last whole reply */
+    struct redis_reader reader;
     struct pending *ring; /* REDIS_PENDING_MAX, in order of sending */
     size_t head, count;
     struct io_timer redial;
@@ -143,8 +142,7 @@ static void go_down(struct redis_client *client, const char *why)
     if (!client->conn)
         return;
     io_conn_free(&client->conn);
-    redisReaderFree(client->reader);
-    client->reader = NULL;
+    redis_reader_fini(&client->reader);
     io_timer_stop(&client->late);
     tell_state(client, false, why);
     for (size_t n = client->count; n > 0; n--) /* not those that a callback might add: it cannot, we are down */
@@ -182,38 +180,37 @@ static void say_refused(struct redis_client *client, const redisReply *reply)
 }
 
 /* NULL: go on; else why the connection must end. */
+static const char *take_reply(struct redis_client *client, redisReply *reply)
+{
+    bool expected = client->count > 0, wrong = means_wrong_server(reply);
+    if (wrong)
+        say_refused(client, reply);
+    if (expected)
+        settle_first(client, reply);
+    freeReplyObject(reply);
+    if (!expected)
+        return "a reply to no command";
+    return wrong ? client->refused : NULL;
+}
+
 static const char *take_replies(struct redis_client *client)
 {
     redisReply *reply = NULL;
-    while (redisReaderGetReply(client->reader, (void **)&reply) == REDIS_OK) {
-        if (!reply)
-            return client->unread > REDIS_REPLY_MAX ? "a reply is too long" : NULL;
-        client->unread = 0;
-        bool expected = client->count > 0, wrong = means_wrong_server(reply);
-        if (wrong)
-            say_refused(client, reply);
-        if (expected)
-            settle_first(client, reply);
-        freeReplyObject(reply);
-        if (!client->conn)
-            return NULL;
-        if (!expected)
-            return "a reply to no command";
-        if (wrong)
-            return client->refused;
-        reply = NULL;
+    const char *why = redis_reader_next(&client->reader, &reply);
+    while (!why && reply) {
+        why = take_reply(client, reply);
+        if (why || !client->conn)
+            return why;
+        why = redis_reader_next(&client->reader, &reply);
     }
-    return "what came is not Redis' protocol";
+    return why;
 }
 
 static void on_input(struct io_conn *conn, void *ctx)
 {
     struct redis_client *client = ctx;
     struct cq_slice input = io_conn_input(conn);
-    client->unread += input.len;
-    const char *why = redisReaderFeed(client->reader, (const char *)input.data, input.len) == REDIS_OK
-                          ? NULL
-                          : "what came is not Redis' protocol";
+    const char *why = redis_reader_feed(&client->reader, input);
     io_conn_consume(conn, input.len);
     if (!why)
         why = take_replies(client);
@@ -238,8 +235,7 @@ static const struct io_conn_ops conn_ops = {.on_input = on_input, .on_closed = o
 static void go_up(struct redis_client *client, struct io_conn *conn)
 {
     client->conn = conn;
-    client->reader = redisReaderCreate();
-    client->unread = 0;
+    redis_reader_init(&client->reader);
     client->backoff_us = 0;
     io_conn_set_input_max(conn, 4 * IO_READ_SIZE);
     io_conn_set_ops(conn, &conn_ops, client);

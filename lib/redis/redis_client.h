@@ -13,14 +13,12 @@
 #include "base/cq_slice.h"
 #include "io/io_pool.h"
 #include "io/io_tls.h"
-
-#include <hiredis/hiredis.h>
+#include "redis/redis_reader.h"
 
 struct redis_client;
 
 #define REDIS_SERVERS_MAX 8
 #define REDIS_PENDING_MAX 32768       /* commands without a reply; more are refused */
-#define REDIS_REPLY_MAX (64u << 10)   /* bytes of one reply; a longer one ends the connection */
 #define REDIS_ARGS_MAX 160            /* of one command */
 #define REDIS_COMMAND_MAX (16u << 10) /* bytes of one command */
 

@@ -39,26 +39,27 @@ bool redis_write_command(struct io_conn *conn, const struct cq_slice *args, size
 
 static enum cq_rc read_reply(struct io_conn *conn, uint64_t deadline_us, redisReply **reply_r, struct cq_err *err)
 {
-    redisReader *reader = redisReaderCreate();
+    struct redis_reader reader;
+    const char *why = NULL;
     enum cq_rc rc = CQ_OK;
-    size_t fed = 0;
     *reply_r = NULL;
+    redis_reader_init(&reader);
     while (rc == CQ_OK && !*reply_r) {
         struct cq_slice input = io_conn_input(conn);
         if (input.len) {
-            fed += input.len;
-            if (redisReaderFeed(reader, (const char *)input.data, input.len) != REDIS_OK || fed > REDIS_REPLY_MAX)
-                rc = CQ_FAIL(err, CQ_E_PROTO, "the answer is not Redis' protocol");
+            why = redis_reader_feed(&reader, input);
             io_conn_consume(conn, input.len);
+            if (!why)
+                why = redis_reader_next(&reader, reply_r);
+            if (why)
+                rc = CQ_FAIL(err, CQ_E_PROTO, "%s (is TLS set on one side only?)", why);
         } else {
             rc = io_conn_read_more(conn, deadline_us);
             if (rc != CQ_OK)
                 rc = CQ_FAIL(err, rc, "no answer: %s (is TLS set on one side only?)", cq_rc_text(rc));
         }
-        if (rc == CQ_OK && redisReaderGetReply(reader, (void **)reply_r) != REDIS_OK)
-            rc = CQ_FAIL(err, CQ_E_PROTO, "the answer is not Redis' protocol (is TLS set on one side only?)");
     }
-    redisReaderFree(reader);
+    redis_reader_fini(&reader);
     return rc;
 }
 
@@ -162,6 +163,10 @@ static enum cq_rc enter(const struct redis_dial *dial, struct cq_slice host_port
     if (!dial->tls && !io_addr_is_loopback(&what.addr))
         return CQ_FAIL(err, CQ_E_CONFIG, "not a loopback address: set redis.tls, so that nothing goes in clear");
     rc = io_conn_connect(dial->loop, &what, deadline_us, conn_r, err);
+    if (rc == CQ_E_AUTH)
+        return cq_err_context(err, "its certificate is refused: renew it, or look at redis.tls.ca");
+    if (rc == CQ_E_PROTO)
+        return cq_err_context(err, "TLS failed (does it speak TLS, and want our certificate, redis.tls.cert?)");
     if (rc != CQ_OK)
         return rc;
     rc = login(dial, *conn_r, deadline_us, err);

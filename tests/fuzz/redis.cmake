@@ -1,0 +1,1 @@
+chasqui_fuzz_target(redis_reader DEPS cq_redis)

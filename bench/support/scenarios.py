@@ -3,9 +3,10 @@ measures as often as it is asked; a measurement gives runs (everything that was 
 ones that are compared). bench/README.md tells for people what each number means and what it does not."""
 
 import signal
+import statistics
 import time
 
-from . import load, proc
+from . import load, pg_directory, proc
 
 # Accounts by their number: no scenario disturbs another one's mailboxes.
 DELIVERY = dict(first_account=0, account_count=64)
@@ -94,6 +95,66 @@ class Login(Scenario):
             runs.append((title, r))
             figures.append((f"TLS log-in, {kind}", r["per_second"], "log-ins/s"))
         return runs, figures
+
+
+class Directory(Scenario):
+    """What the directory adds to a log-in: front-end 1 has the embedded one, front-end 2 a PostgreSQL on this machine, measured
+    in turn, one session each, so that a log-in waits for nothing but its own look-ups."""
+
+    name, help, peers, needs, once = "directory", "log-ins with the embedded directory and with PostgreSQL", (), ("imap",), True
+
+    def measure(self, server):
+        if server.name != "chasqui":
+            raise load.LoadError("directory changes settings: it needs a cluster that bench/run started")
+        with open(server.accounts_file) as f:
+            accounts = [line.split() for line in f][:LOGIN["account_count"]]
+        postgres = pg_directory.PostgresFrontEnd(server.cluster)
+        everywhere = server.endpoints["imap"]
+        try:
+            postgres.add_accounts([address for address, _ in accounts], accounts[0][1])
+            return self._compare(server, postgres, everywhere)
+        finally:
+            server.endpoints["imap"] = everywhere
+            postgres.remove()
+            server._look()
+
+    def _compare(self, server, postgres, endpoints):
+        runs, figures = [], []
+        for kind, more in (("cached", "cache: {fresh: 30s}"), ("uncached", "cache: {max: 0}")):
+            postgres.use(more)
+            server._look()
+            p50 = {0: [], 1: []}
+            for number in range(self.o.rounds or 5):
+                for front_end, what in enumerate(("embedded", f"PostgreSQL, {kind}")):
+                    r, call = self._round(server, front_end, endpoints[front_end])
+                    p50[front_end].append(r["p50_us"])
+                    runs.append((f"log-in, {what}, round {number + 1}", r))
+                    figures.append((f"one of two calls, {what}, p50 below", call, "ms"))
+                    figures.append((f"processor time of a log-in, {what}", r["cpu_us_per_operation"], "µs"))
+            middle = [statistics.median(p50[i]) for i in (0, 1)]
+            figures += [(f"log-in beside {kind}, embedded, p50", ms(middle[0]), "ms"),
+                        (f"log-in, PostgreSQL, {kind}, p50", ms(middle[1]), "ms"),
+                        (f"PostgreSQL, {kind}, adds", ms(middle[1] - middle[0]), "ms")]
+        figures = self._medians(figures)
+        runs[-1][1]["directory"] = figures
+        return runs, figures
+
+    def _round(self, server, front_end, endpoint):
+        """The run, and the bound of the histogram's bucket that has the median of the calls to the directory."""
+        name = f"frontend-{front_end + 1}"
+        server.endpoints["imap"] = [endpoint]
+        before = pg_directory.buckets(server.cluster, name)
+        r = load.run(server, "login", sessions=self.o.sessions or 1, seconds=self.o.seconds, resume=True, **LOGIN)
+        after = pg_directory.buckets(server.cluster, name)
+        counts = {bound: after[bound] - before.get(bound, 0) for bound in after}
+        return r, min(bound for bound, n in counts.items() if n * 2 >= max(counts.values())) * 1000
+
+    @staticmethod
+    def _medians(figures):
+        """One figure of each name: of several, the median."""
+        names = list(dict.fromkeys(name for name, _, _ in figures))
+        units = {name: unit for name, _, unit in figures}
+        return [(name, statistics.median([v for n, v, _ in figures if n == name]), units[name]) for name in names]
 
 
 class Big(Scenario):
@@ -306,4 +367,4 @@ class Failover(Scenario):
         time.sleep(2)
 
 
-ALL = {c.name: c for c in (Idle, Delivery, EndToEnd, Login, Fetch, Select, Search, Body, Mix, Pop3, Failover)}
+ALL = {c.name: c for c in (Idle, Delivery, EndToEnd, Login, Directory, Fetch, Select, Search, Body, Mix, Pop3, Failover)}

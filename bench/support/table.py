@@ -15,6 +15,8 @@ def run_lines(title, r):
         yield f"    {name}: {value}"
     if "failover" in r:
         yield f"    {r['failover']}"
+    for name, value, unit in r.get("directory", ()):
+        yield f"    {name}: {value:g} {unit}"
     if r["errors"]:
         yield f"    {r['errors']} ERRORS, the first: {r['first_error']}"
     g = r["generator"]

@@ -5,17 +5,22 @@
 #include "base/cq_metrics.h"
 #include "base/cq_time.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define APP_TRIES 8
 #define CANDIDATES_MAX 2
 #define AFTER_MAX 256 /* jobs that wait; one more is left out */
+#define USED_SIZE 4096
 
 struct auth {
     struct directory *directory;
     struct auth_hasher hasher;
     struct auth_cache cache;
     struct io_pool *after; /* NULL: in the caller's thread */
+    /* Uses that were noted lately: id and second, 32 bits of each. A row may come from a cache, with the time before;
+     * and while the database is away every log-in would try again. */
+    _Atomic uint64_t used[USED_SIZE];
 };
 
 /* ---- Settings and metrics ---- */
@@ -136,10 +141,24 @@ static void start_after(struct auth *auth, struct after *after)
     }
 }
 
+/* Was this use, or one shortly before it, noted already? If not, it is from now on. */
+static bool is_noted(struct auth *auth, uint64_t credential_id, uint64_t now_us)
+{
+    _Atomic uint64_t *slot = &auth->used[credential_id % USED_SIZE];
+    uint64_t now_s = now_us / CQ_US_PER_S;
+    uint64_t old = atomic_load_explicit(slot, memory_order_relaxed);
+    if (old && (uint32_t)(old >> 32) == (uint32_t)credential_id &&
+        (uint32_t)now_s - (uint32_t)old < DIR_LAST_USED_STEP_US / CQ_US_PER_S)
+        return true;
+    atomic_store_explicit(slot, credential_id << 32 | (uint32_t)now_s, memory_order_relaxed);
+    return false;
+}
+
 static void note_use(struct auth *auth, const struct dir_credential *credential)
 {
     uint64_t now_us = cq_time_wall_us();
-    if (now_us < credential->last_used_us + DIR_LAST_USED_STEP_US || !directory_healthy(auth->directory))
+    if (now_us < credential->last_used_us + DIR_LAST_USED_STEP_US || !directory_healthy(auth->directory) ||
+        is_noted(auth, credential->id, now_us))
         return;
     struct after *after = cq_new(struct after);
     *after = (struct after){.credential_id = credential->id, .now_us = now_us};

@@ -498,6 +498,44 @@ static void the_known_log_in_and_get_mail_while_the_server_is_away(void **state)
     }
 }
 
+/* The row that the cache has tells the time before: nobody asks for it again. */
+static void many_log_ins_are_one_write_of_the_last_use(void **state)
+{
+    (void)state;
+    const struct auth_config cheap = {.argon2_memory = 8192, .argon2_passes = 1};
+    const struct directory_config settings = {.backend = DIRECTORY_POSTGRESQL,
+                                              .postgresql = pg_server_config(),
+                                              .cache_max = 1000,
+                                              .cache_fresh_us = 30000000,
+                                              .cache_stale_us = 60000000};
+    struct directory *directory;
+    struct auth *auth;
+    struct dir_account account;
+    struct cq_err err = {0};
+    struct cq_pool *pool = cq_pool_new(1024);
+    pg_server_schema();
+    assert_int_equal(directory_open(&settings, &directory, &err), CQ_OK);
+    assert_int_equal(auth_new(&cheap, directory, &auth, &err), CQ_OK);
+    add_users(directory);
+    assert_int_equal(directory_account_by_login(directory, CQ_SLICE("u1@a.test"), pool, &account, &err), CQ_OK);
+    assert_int_equal(auth_set_password(auth, account.id, CQ_SLICE("correct horse"), &err), CQ_OK);
+    pg_server_sql("CREATE TABLE IF NOT EXISTS public.uses (n int); DELETE FROM public.uses; "
+                  "CREATE OR REPLACE FUNCTION mail.count_use() RETURNS trigger LANGUAGE plpgsql AS "
+                  "$$ BEGIN INSERT INTO public.uses VALUES (1); RETURN NEW; END $$; "
+                  "CREATE TRIGGER uses AFTER UPDATE ON mail.credential FOR EACH ROW EXECUTE FUNCTION mail.count_use()");
+    struct dir_change *rows;
+    size_t count;
+    uint64_t head;
+    for (int i = 0; i < 20; i++) {
+        directory_changes(directory, 0, 100, pool, &rows, &count, &head, &err); /* vouches for the cache */
+        assert_int_equal(log_in(auth, "u1@a.test", "correct horse"), CQ_OK);
+    }
+    pg_server_sql("SELECT 1 / (count(*) = 1)::int FROM public.uses"); /* an error when there are others */
+    auth_free(&auth);
+    directory_close(&directory);
+    cq_pool_free(&pool);
+}
+
 /* ---- The feed, with other people's SQL ---- */
 
 struct heard {
@@ -660,6 +698,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_lost_connection_never_makes_an_answer_about_a_user),
         cmocka_unit_test(a_fiber_that_is_cancelled_leaves_the_others_their_answers),
         cmocka_unit_test(the_known_log_in_and_get_mail_while_the_server_is_away),
+        cmocka_unit_test(many_log_ins_are_one_write_of_the_last_use),
         cmocka_unit_test(what_an_operator_changes_by_hand_is_in_the_feed),
         cmocka_unit_test(a_change_ends_the_wait_for_it),
         cmocka_unit_test(a_slow_writer_is_not_overtaken_in_the_feed),

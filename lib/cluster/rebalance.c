@@ -94,15 +94,28 @@ static const struct topology_replica *gives_way(const struct topology *t, const 
     return found;
 }
 
+/* A node that is only drained keeps its replicas, so it keeps its place. */
+static struct topology_node *staying_nodes(const struct topology *t)
+{
+    struct topology_node *nodes = cq_calloc(t->node_count + 1, sizeof *nodes);
+    for (size_t i = 0; i < t->node_count; i++) {
+        nodes[i] = t->nodes[i];
+        if (nodes[i].state == TOPOLOGY_NODE_DRAINING && !nodes[i].leaving)
+            nodes[i].state = TOPOLOGY_NODE_UP;
+    }
+    return nodes;
+}
+
 size_t rebalance_join(const struct topology *t, uint32_t node, struct planned_move *moves_r)
 {
-    struct ring *ring = placement_ring(t->nodes, t->node_count);
+    struct topology_node *nodes = staying_nodes(t);
+    struct ring *ring = placement_ring(nodes, t->node_count);
     size_t planned = 0;
     for (size_t i = 0; i < t->shard_count; i++) {
         const struct topology_shard *shard = &t->shards[i];
         struct holders h = holders_of(t, shard);
         uint32_t wanted[2 * TOPOLOGY_REPLICAS_MAX];
-        size_t count = placement_replicas(t->nodes, t->node_count, ring, shard->group, shard->home, h.count, wanted);
+        size_t count = placement_replicas(nodes, t->node_count, ring, shard->group, shard->home, h.count, wanted);
         const struct topology_replica *old = gives_way(t, shard, &h, wanted, count);
         if (!in(wanted, count, node) || holds(&h, node) || topology_replica_on(shard, node) || !old)
             continue;
@@ -110,6 +123,7 @@ size_t rebalance_join(const struct topology *t, uint32_t node, struct planned_mo
             (struct planned_move){.group = shard->group, .old = old->id, .from = old->node, .to = node};
     }
     ring_free(&ring);
+    free(nodes);
     return planned;
 }
 

@@ -29,6 +29,7 @@ struct work {
     struct group *group;
     bool owning, reclaiming, sweeping, handing; /* under way */
     uint64_t owned_term, owned_epoch;           /* the leader has told its group the slots of this map */
+    struct io_fiber_ref hander;                 /* while handing */
     struct cq_hash128 owned;                    /* which slots */
     uint64_t handed_at_us;                      /* leadership was offered to the preferred replica */
     uint64_t swept_index;
@@ -152,7 +153,7 @@ static void hand_over(void *arg)
 
 static void drain(struct work *w)
 {
-    if (!w->handing && io_fiber_spawn(node_of(w)->control, hand_over, w, NULL) == CQ_OK)
+    if (!w->handing && io_fiber_spawn(node_of(w)->control, hand_over, w, &w->hander) == CQ_OK)
         w->handing = true;
 }
 
@@ -402,6 +403,9 @@ void background_start(struct background *b)
 void background_stop(struct background *b)
 {
     b->stopped = true;
+    for (uint32_t id = 0; id < GROUPS_MAX; id++)
+        if (b->works[id] && b->works[id]->handing)
+            io_fiber_cancel(b->works[id]->hander);
     io_timer_stop(&b->timer);
 }
 

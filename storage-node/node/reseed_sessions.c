@@ -11,7 +11,7 @@
 #include "node/node.h"
 #include "reseed/reseed_source.h"
 
-#define SESSIONS_MAX 64
+#define SESSIONS_MAX 1024 /* also those that are read no more and only hold the log for a while */
 
 struct reseed_sessions {
     struct node *node;
@@ -117,11 +117,20 @@ static bool has_same(const struct reseed_sessions *s, const struct reseed_sessio
     return false;
 }
 
+/* With the lock. A copy that was flipped in is read no more, and takes nobody's place. */
+static unsigned count_read(const struct reseed_sessions *s)
+{
+    unsigned read = 0;
+    for (unsigned i = 0; i < s->count; i++)
+        read += !s->all[i]->closed && !s->all[i]->ended;
+    return read;
+}
+
 static bool add(struct reseed_sessions *s, struct reseed_session *session)
 {
     pthread_mutex_lock(&s->lock);
     end_same(s, session);
-    bool room = s->count < s->max;
+    bool room = count_read(s) < s->max && s->count < SESSIONS_MAX;
     if (room)
         s->all[s->count++] = session;
     pthread_mutex_unlock(&s->lock);
@@ -264,7 +273,7 @@ void reseed_sessions_look(struct reseed_sessions *s)
 unsigned reseed_sessions_count(struct reseed_sessions *s)
 {
     pthread_mutex_lock(&s->lock);
-    unsigned count = s->count;
+    unsigned count = count_read(s);
     pthread_mutex_unlock(&s->lock);
     return count;
 }

@@ -210,6 +210,8 @@ enum cq_rc system_prefer_leader(struct system_apply *a, const ProtobufCMessage *
         return CQ_FAIL(a->err, CQ_E_NOT_FOUND, "there is no shard %u", msg->group);
     if (!replica || !replica->voter)
         return CQ_FAIL(a->err, CQ_E_NOT_FOUND, "shard %u: that node has no replica with a vote", msg->group);
+    if (a->before->nodes[node].state != TOPOLOGY_NODE_UP)
+        return CQ_FAIL(a->err, CQ_E_CONFLICT, "the node is drained, so it leads nothing");
     own_shard(a, msg->group, &replicas)->preferred = replica->id;
     return CQ_OK;
 }

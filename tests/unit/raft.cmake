@@ -4,3 +4,4 @@ foreach(name raft_log_format raft_wire)
   target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/storage-node/raft) # private headers
 endforeach()
 chasqui_unit_test(raft/raft_host DEPS sim_core)
+chasqui_unit_test(raft/raft_progress DEPS cq_raft)

@@ -138,6 +138,23 @@ static void a_node_that_leaves_gives_its_share_back_to_the_ring(void **state)
         }
 }
 
+static void a_drained_node_keeps_its_place(void **state)
+{
+    (void)state;
+    struct world w;
+    struct planned_move moves[SHARDS], drained[SHARDS];
+    world_fill(&w, 4, 5, 1);
+    w.nodes[node_number(&w, 4)].state = TOPOLOGY_NODE_UP;
+    size_t count = rebalance_join(&w.t, node_number(&w, 4), moves);
+    w.nodes[node_number(&w, 1)].state = TOPOLOGY_NODE_DRAINING;
+    assert_int_equal(rebalance_join(&w.t, node_number(&w, 4), drained), count);
+    for (size_t i = 0; i < count; i++)
+        assert_true(moves[i].old == drained[i].old && moves[i].from == drained[i].from);
+    w.nodes[node_number(&w, 1)].leaving = true;
+    assert_true(rebalance_join(&w.t, node_number(&w, 4), drained) > count);
+    cq_pool_free(&w.pool);
+}
+
 static void the_last_nodes_cannot_leave(void **state)
 {
     (void)state;
@@ -200,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_node_that_joins_gets_its_share_and_nothing_else_moves),
         cmocka_unit_test(a_node_that_leaves_gives_its_share_back_to_the_ring),
+        cmocka_unit_test(a_drained_node_keeps_its_place),
         cmocka_unit_test(the_last_nodes_cannot_leave),
         cmocka_unit_test(fewer_data_centres_need_force),
         cmocka_unit_test(one_move_is_judged),

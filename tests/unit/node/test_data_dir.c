@@ -148,6 +148,20 @@ static void a_folder_with_other_things_is_not_taken(void **state)
     data_dir_close(&a);
 }
 
+static void a_node_that_was_removed_starts_no_more(void **state)
+{
+    (void)state;
+    struct data_dir dir = open_ok("c1");
+    assert_int_equal(data_dir_bury(&dir, NULL), CQ_OK);
+    assert_int_equal(data_dir_bury(&dir, NULL), CQ_OK);
+    data_dir_close(&dir);
+    assert_refused("c1", CQ_E_DENIED, "removed from its cluster");
+    wipe(path);
+    dir = open_ok("c1"); /* an empty directory is a new node */
+    assert_true(dir.created);
+    data_dir_close(&dir);
+}
+
 static void a_lost_store_is_never_made_anew(void **state)
 {
     (void)state;
@@ -248,6 +262,7 @@ int main(void)
         cmocka_unit_test_setup(another_clusters_directory_is_refused, fresh),
         cmocka_unit_test_setup(a_wrong_cluster_id_or_path_is_refused, fresh),
         cmocka_unit_test_setup(a_folder_with_other_things_is_not_taken, fresh),
+        cmocka_unit_test_setup(a_node_that_was_removed_starts_no_more, fresh),
         cmocka_unit_test_setup(a_lost_store_is_never_made_anew, fresh),
         cmocka_unit_test_setup(a_node_begun_again_knows_that_its_replicas_are_lost, fresh),
         cmocka_unit_test_setup(a_lost_identity_is_never_made_anew, fresh),

@@ -223,6 +223,47 @@ static void hand_over(struct mail *mail)
     sim_node_turn(leader);
 }
 
+/* ---- Members ---- */
+
+#define MEMBERS_IN 8 /* one seed of so many; the others are as they were before there was this */
+
+/* One voter loses its vote, or one gets it back: mostly the latter, and never fewer than a majority's worth are left.
+ */
+static void change_roles(struct sim *sim, struct sim_node *leader, unsigned group)
+{
+    struct raft_member members[RAFT_MEMBERS_MAX];
+    size_t count = raft_host_members(leader->host, group + 1, members, RAFT_MEMBERS_MAX);
+    size_t at = count, voters = 0;
+    for (size_t i = 0; i < count; i++) {
+        voters += members[i].role == RAFT_MEMBER_VOTER;
+        if (members[i].role != RAFT_MEMBER_VOTER)
+            at = i;
+    }
+    bool promote = at < count && (voters <= count / 2 + 1 || !sim_chance(sim, 4));
+    if (!promote)
+        at = sim_below(sim, (uint32_t)count);
+    if (!promote && (voters <= count / 2 + 1 || members[at].role != RAFT_MEMBER_VOTER))
+        return;
+    members[at].role = promote ? RAFT_MEMBER_VOTER : RAFT_MEMBER_STANDBY;
+    enum cq_rc rc = raft_host_reconfigure(leader->host, group + 1, members, count);
+    sim_trace(sim, "group %u: replica %llu %s: %s", group + 1, (unsigned long long)members[at].replica,
+              promote ? "gets its vote" : "loses its vote", cq_rc_text(rc));
+    sim_node_turn(leader);
+}
+
+static void next_change(struct sim *sim, void *arg, uint64_t a, uint64_t b)
+{
+    struct mail *mail = arg;
+    (void)a, (void)b;
+    if (mail->quiet)
+        return;
+    unsigned group = sim_below(sim, sim->options.groups);
+    struct sim_node *leader = sim_leader(sim, group);
+    if (leader && leader->paused_until <= sim->now)
+        change_roles(sim, leader, group);
+    sim_at(sim, sim_between(sim, 20 * SIM_MS, 600 * SIM_MS), next_change, mail, 0, 0);
+}
+
 static const struct fault faults[] = {
     {"power cut", 14, power_cut},
     {"kill", 10, kill_process},
@@ -292,6 +333,8 @@ void sim_fault_after(struct mail *mail, unsigned group)
 void sim_faults_start(struct mail *mail)
 {
     sim_at(mail->sim, 300 * SIM_MS, next_fault, mail, 0, 0);
+    if (mail->sim->options.seed % MEMBERS_IN == MEMBERS_IN - 1)
+        sim_at(mail->sim, 350 * SIM_MS, next_change, mail, 0, 0);
 }
 
 void sim_faults_stop(struct mail *mail)

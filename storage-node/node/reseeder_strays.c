@@ -26,7 +26,8 @@
 
 /* ---- Who is one ---- */
 
-/* A node that came back under another id is in the map with its old one for a while: then this one is the newer. */
+/* A node that came back under another id is in the map with its old one for a while: then this one is the newer, also
+ * as long as it has no id yet. */
 static bool is_stray(const struct topology *t, const struct node *node, const struct group *group)
 {
     const struct topology_shard *shard = topology_shard(t, group->record.group);
@@ -34,7 +35,7 @@ static bool is_stray(const struct topology *t, const struct node *node, const st
     if (!shard || me == TOPOLOGY_NONE)
         return false;
     const struct topology_replica *mine = topology_replica_on(shard, me);
-    return !mine || mine->id > group->record.replica;
+    return !mine || (group->record.replica && mine->id > group->record.replica);
 }
 
 /* ---- The proof ---- */

@@ -260,12 +260,23 @@ static bool open_shard(struct topology_keeper *k, const struct topology *t, cons
     return false;
 }
 
+/* The system shard was there before the map: a replica of it that is not here was moved here, or lost. */
+static bool open_system(struct topology_keeper *k, const struct topology *t, uint32_t me)
+{
+    const struct topology_shard *shard = topology_shard(t, GROUP_SYSTEM);
+    const struct topology_replica *mine = shard ? topology_replica_on(shard, me) : NULL;
+    struct group *group = groups_find(&k->node->groups, GROUP_SYSTEM);
+    if (mine && (shard->moved || !group))
+        return open_moved(k, shard, mine, group);
+    return true;
+}
+
 static bool open_shards(struct topology_keeper *k, const struct topology *t)
 {
     uint32_t me = topology_node_index(t, k->node->dir.node);
-    bool ok = true;
+    bool ok = me == TOPOLOGY_NONE || open_system(k, t, me);
     for (size_t i = 0; me != TOPOLOGY_NONE && i < t->shard_count && !io_fiber_cancelled(); i++)
-        if (t->shards[i].group != GROUP_SYSTEM || t->shards[i].moved)
+        if (t->shards[i].group != GROUP_SYSTEM)
             ok &= open_shard(k, t, &t->shards[i], me);
     return ok;
 }

@@ -3,7 +3,7 @@
 
     docs/examples/follow_events.py BROKERS DATABASE TOPIC... [--until-idle SECONDS]
 
-What it does with an event stands for yours: it counts events by type. That, the event's id and how far each partition
+What it does with an event stands for yours: it counts events by type. That, the events' ids and how far each partition
 was read are written in one transaction, so a crash at any moment neither loses an event nor counts one twice. Here the
 database is SQLite; in PostgreSQL the statements are the same. Needs python3-confluent-kafka."""
 
@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS seen_event (id TEXT PRIMARY KEY, seen_at REAL NOT NUL
 CREATE TABLE IF NOT EXISTS position (topic TEXT, partition INTEGER, next INTEGER NOT NULL, PRIMARY KEY (topic, partition));
 CREATE TABLE IF NOT EXISTS event_count (type TEXT PRIMARY KEY, events INTEGER NOT NULL);
 """
+BATCH = 500  # records of one transaction
 KEEP_SECONDS = 24 * 3600  # longer than any repetition takes to come; as long as you would replay
 
 
@@ -28,12 +29,11 @@ def act(db, kind, record):
 
 def take(db, record):
     headers = {name: value.decode() for name, value in record.headers() or []}
-    with db:  # one transaction
-        new = db.execute("INSERT INTO seen_event VALUES (?, ?) ON CONFLICT DO NOTHING", (headers["ce_id"], time.time()))
-        if new.rowcount:
-            act(db, headers["ce_type"], record)
-        db.execute("INSERT INTO position VALUES (?, ?, ?) ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next",
-                   (record.topic(), record.partition(), record.offset() + 1))
+    new = db.execute("INSERT INTO seen_event VALUES (?, ?) ON CONFLICT DO NOTHING", (headers["ce_id"], time.time()))
+    if new.rowcount:
+        act(db, headers["ce_type"], record)
+    db.execute("INSERT INTO position VALUES (?, ?, ?) ON CONFLICT (topic, partition) DO UPDATE SET next = excluded.next",
+               (record.topic(), record.partition(), record.offset() + 1))
 
 
 def partitions(consumer, db, topics):
@@ -57,9 +57,11 @@ def main():
     consumer.assign(partitions(consumer, db, options.topics))
     last = swept = time.monotonic()
     while time.monotonic() - last < options.until_idle:
-        record = consumer.poll(0.5)
-        if record and not record.error():
-            take(db, record)
+        records = [r for r in consumer.consume(BATCH, 0.5) if not r.error()]
+        with db:  # one transaction
+            for record in records:
+                take(db, record)
+        if records:
             last = time.monotonic()
         if time.monotonic() - swept > 3600:
             with db:

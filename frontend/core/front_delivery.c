@@ -3,12 +3,14 @@
 #include "base/cq_log.h"
 #include "base/cq_rand.h"
 #include "mail/mail_check.h"
+#include "mail/mail_summary.h"
 
 #include <sodium.h>
 
 #define PREFIX_MAX (16u << 10)
 #define KEY_SIZE 16
 #define HASH_PIECE (64u << 10)
+#define MESSAGE_ID_MAX 998 /* octets that events tell of a Message-ID: a line (RFC 5322 2.1.1) */
 
 static void write_prefix(const struct front_delivery *delivery, const struct front_target *target, struct cq_buf *out)
 {
@@ -71,6 +73,15 @@ static enum cq_rc stage_copy(const struct front_delivery *delivery, struct mails
     return rc;
 }
 
+/* The sender's own, without its brackets; empty: it has none. */
+static struct cq_slice rfc5322_message_id(struct cq_slice summary)
+{
+    struct mail_summary view;
+    if (mail_summary_open(summary, &view, NULL) != CQ_OK)
+        return CQ_SLICE_NONE;
+    return cq_slice_sub(view.message_id, 0, MESSAGE_ID_MAX);
+}
+
 static struct mail_delivery describe(const struct front_delivery *delivery, const struct front_target *target)
 {
     return (struct mail_delivery){
@@ -96,6 +107,7 @@ static enum cq_rc deliver_copy(const struct front_delivery *delivery, const stru
     struct mailstore *store = delivery->session->worker->mailstore;
     struct mailstore_account account = {.id = target->account};
     struct mail_delivery what = describe(delivery, target);
+    what.rfc5322_message_id = rfc5322_message_id(summary);
     struct cq_slice memory = front_spool_memory(delivery->spool);
     const struct cq_slice octets[] = {prefix, memory};
     struct mail_new_message message = {

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import damage
 import hooks
@@ -76,10 +77,10 @@ class Run:
 
     def must_be_unavailable(self, front_end):
         """A front-end whose shards have no majority says so: never an empty mailbox, never "no such user"."""
-        for said in (unavailable.over_imap(self.cluster, front_end, *self.login),
-                     unavailable.over_smtp(self.cluster, front_end, self.login[0])):
-            if said:
-                self.wrong.append(said)
+        with ThreadPoolExecutor() as both:
+            said = [both.submit(unavailable.over_imap, self.cluster, front_end, *self.login),
+                    both.submit(unavailable.over_smtp, self.cluster, front_end, self.login[0])]
+        self.wrong += [s.result() for s in said if s.result()]
 
     def process(self, name):
         return self.cluster.nodes[name]
@@ -399,8 +400,11 @@ def dc_two_lost(run):
 # ---- Power and disks ----
 
 def cut_power(run, names):
-    """The disks stop first: what the processes say after that is said without a disk."""
+    """Processors stop with their disk. They must: an fsync that is under way while an ext4 is shut down may return 0
+    without having written anything, which no power cut does (seen with a plain program in 8 of 60 tries)."""
     run.strike(*names)
+    for name in names:
+        run.process(name).freeze()
     for name in names:
         run.disk(name).lose_power()
     for name in names:

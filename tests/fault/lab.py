@@ -5,6 +5,7 @@ it ends, the kernel ends and removes all of this."""
 import fcntl
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import time
@@ -155,6 +156,24 @@ class Process:
 
     def running(self):
         return self.child is not None and self.child.poll() is None
+
+    @staticmethod
+    def state(path):
+        with open(path) as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0]
+
+    def freeze(self):
+        """SIGSTOP; returns when no thread of it can run any code of its own."""
+        self.signal(signal.SIGSTOP)
+        folder = f"/proc/{self.child.pid}/task"
+        for _ in range(2000):
+            try:
+                states = {self.state(f"{folder}/{thread}/stat") for thread in os.listdir(folder)}
+            except (FileNotFoundError, ProcessLookupError):  # a thread has ended
+                continue
+            if not states & {"R", "S"}:
+                return
+            time.sleep(0.001)
 
     def kill(self):
         """kill -9; returns when all its threads have gone."""

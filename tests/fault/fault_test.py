@@ -39,7 +39,7 @@ PLANTED = {
     "forget-requests": "kill-node,kill-all,kill-leader",
 }
 
-RUNS_MAX = 9      # of one cluster
+RUNS_MAX = 14     # of one cluster
 READY_MAX = 45.0  # seconds from the end of a fault until all nodes are ready ...
 WRITE_MAX = 30.0  # ... and until every shard has taken a write
 SETTLE = 11.0     # seconds until a request without an outcome has had its effect, or never will

@@ -412,7 +412,8 @@ static void set_database_options(rocksdb_options_t *o, struct rocks *r, bool cre
     rocksdb_options_set_create_missing_column_families(o, create);
     rocksdb_options_set_error_if_exists(o, create);
     rocksdb_options_set_paranoid_checks(o, 1);
-    rocksdb_options_set_wal_recovery_mode(o, rocksdb_tolerate_corrupted_tail_records_recovery);
+    rocksdb_options_set_wal_recovery_mode(o, config->salvage ? rocksdb_point_in_time_recovery
+                                                             : rocksdb_tolerate_corrupted_tail_records_recovery);
     rocksdb_options_set_recycle_log_file_num(o, 0); /* a recycled file's old end would look like a torn tail */
     rocksdb_options_set_max_total_wal_size(o, config->wal_max);
     rocksdb_options_set_bytes_per_sync(o, config->bytes_per_sync);
@@ -444,6 +445,7 @@ static void set_family_options(rocksdb_options_t *o, int family, const struct st
 {
     rocksdb_options_set_write_buffer_size(o, config->write_buffer);
     rocksdb_options_set_max_write_buffer_number(o, (int)config->write_buffers);
+    rocksdb_options_set_disable_auto_compactions(o, config->quiet);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_level0_slowdown_writes_trigger(o, LEVEL0_SLOWDOWN);
     rocksdb_options_set_soft_pending_compaction_bytes_limit(o, PENDING_SLOWDOWN);
@@ -694,6 +696,21 @@ void store_rocksdb_reclaim(struct store *store, uint64_t free_bytes)
 void store_rocksdb_reclaim_stop(struct store *store)
 {
     rocksdb_disable_manual_compaction(rocks_of(store)->db);
+}
+
+uint64_t store_rocksdb_sequence(struct store *store)
+{
+    return rocksdb_get_latest_sequence_number(rocks_of(store)->db);
+}
+
+enum cq_rc store_rocksdb_unquiet(struct store *store, struct cq_err *err)
+{
+    static const char *const keys[] = {"disable_auto_compactions"}, *const values[] = {"false"};
+    struct rocks *r = rocks_of(store);
+    char *text = NULL;
+    for (int f = 0; f < CF_COUNT && !text; f++)
+        rocksdb_set_options_cf(r->db, r->cf[f], 1, keys, values, &text);
+    return text ? fail_text(text, "compaction", err) : CQ_OK;
 }
 
 enum cq_rc store_rocksdb_flush(struct store *store, struct cq_err *err)

@@ -1,9 +1,9 @@
 /* The store on RocksDB: one database, one column family per store_family (docs/formats/store.md).
  *
  * What is always true: every write is in the WAL before it is visible; a batch is atomic over all families; recovery
- * forgives a torn tail of the WAL and nothing else; every block that is read has its checksum verified.
- * All functions of store.h may be called from any thread; a batch, an iterator or a snapshot belongs to one thread at a
- * time. RocksDB orders concurrent writes, but the node has exactly one writer (node/writer.h).
+ * forgives a torn tail of the WAL and nothing else (unless somebody says `salvage`); every block that is read has its
+ * checksum verified. All functions of store.h may be called from any thread; a batch, an iterator or a snapshot belongs
+ * to one thread at a time. RocksDB orders concurrent writes, but the node has exactly one writer (node/writer.h).
  *
  * Compactions never copy a body; store_rocksdb_reclaim() gives the space of deleted ones back. */
 #ifndef STORE_ROCKSDB_H
@@ -23,6 +23,9 @@ struct store_rocksdb_config {
     int64_t background_jobs;  /* flushes and compactions at once */
     int64_t open_files;       /* table files held open */
     int body_compression;     /* enum store_compression */
+    /* Not settings. */
+    bool salvage; /* a WAL that is damaged in its middle is taken up to there: what is behind is lost */
+    bool quiet;   /* no compaction, so no collection of garbage in blobs: nothing reads what nobody asks for */
 };
 
 enum store_compression { STORE_COMPRESSION_NONE, STORE_COMPRESSION_LZ4, STORE_COMPRESSION_ZSTD };
@@ -36,6 +39,13 @@ struct cq_config_part store_rocksdb_config_part(struct store_rocksdb_config *val
  * it), CQ_E_VERSION (written by a newer release), CQ_E_CORRUPT, CQ_E_IO. */
 enum cq_rc store_rocksdb_open(const char *path, bool create, const struct store_rocksdb_config *config,
                               struct store **store_r, struct cq_err *err);
+
+/* How much has ever been written: each put and delete counts one. What is durable has all up to here when a synced
+ * write returns, and no other thread writes. */
+uint64_t store_rocksdb_sequence(struct store *store);
+
+/* The end of `quiet`. */
+enum cq_rc store_rocksdb_unquiet(struct store *store, struct cq_err *err);
 
 /* Flushes all memtables to table files, so that the next start replays little of the WAL. */
 enum cq_rc store_rocksdb_flush(struct store *store, struct cq_err *err);

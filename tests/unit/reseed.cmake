@@ -5,3 +5,4 @@ chasqui_unit_test(reseed/reseed_rocksdb SOURCES ${reseed_rig} DEPS cq_reseed cq_
 foreach(name reseed_mem reseed_rocksdb)
   target_include_directories(test_${name} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/reseed)
 endforeach()
+chasqui_unit_test(reseed/chunk_sweep DEPS cq_reseed cq_store_rocksdb)

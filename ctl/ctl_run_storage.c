@@ -395,12 +395,15 @@ enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request
 {
     struct ctl_rows rows = {0};
     struct view view = {.shard = ctl_number_field(request, "shard")};
+    struct cq_slice text;
     struct cq_buf out;
     enum ctl_exit status;
     if (strcmp(request->command->name, "cluster init") == 0)
         status = cluster_init(ctl, request, &rows);
     else if (strcmp(request->command->name, "node release-ballast") == 0)
         status = ctl_release_ballast(ctl, request, &rows);
+    else if (strcmp(request->command->name, "shard recover") == 0)
+        status = ctl_recover(ctl, view.shard, ctl_field(request, "accept-loss", &text), &rows);
     else if (strcmp(request->command->name, "verify") == 0)
         status = ctl_verify(ctl, ctl_number_field(request, "shard"), &rows);
     else if (ctl_is_member_command(request))

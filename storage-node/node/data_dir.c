@@ -12,13 +12,15 @@
 #include "base/cq_hash.h"
 #include "base/cq_hex.h"
 #include "base/cq_rand.h"
+#include "base/cq_log.h"
 #include "node/replica_record.h"
+#include "node/sync_mark.h"
 
 #define LOCK_TRIES 20
 #define LOCK_PAUSE_US 100000
 #define FORMAT_VERSION 1
 #define FILE_MAX 4096 /* bytes of one of the small files */
-#define PATH_SIZE (DATA_DIR_PATH_MAX + 64)
+#define PATH_SIZE DATA_DIR_FILE_SIZE
 
 static enum cq_rc fail_errno(struct cq_err *err, const char *path)
 {
@@ -28,6 +30,11 @@ static enum cq_rc fail_errno(struct cq_err *err, const char *path)
 static void path_of(const struct data_dir *dir, const char *name, char path_r[static PATH_SIZE])
 {
     snprintf(path_r, PATH_SIZE, "%s/%s", dir->path, name);
+}
+
+void data_dir_file(const struct data_dir *dir, const char *name, char path_r[static DATA_DIR_FILE_SIZE])
+{
+    path_of(dir, name, path_r);
 }
 
 /* ---- Small files: lines, the last one "xxh3 <16 digits>" over all before it. ---- */
@@ -263,13 +270,75 @@ static enum cq_rc check_removed(const struct data_dir *dir, struct cq_err *err)
         path);
 }
 
+enum cq_rc data_dir_raise_boot(struct data_dir *dir, uint64_t boot, struct cq_err *err)
+{
+    dir->boot = boot - 1;
+    return write_boot(dir, err);
+}
+
+/* ---- What the store has met and cannot read ---- */
+
+#define DAMAGED_FILE "damaged"
+#define DAMAGE_TEXT_MAX 1000
+
+enum cq_rc data_dir_note_damage(const struct data_dir *dir, const char *what, struct cq_err *err)
+{
+    struct cq_buf text;
+    cq_buf_init(&text, FILE_MAX);
+    cq_buf_printf(&text, "chasqui-damaged %u\nwhat ", FORMAT_VERSION);
+    for (size_t i = 0; what[i] && i < DAMAGE_TEXT_MAX; i++)
+        cq_buf_byte(&text, (uint8_t)(what[i] == '\n' ? ' ' : what[i]));
+    cq_buf_byte(&text, '\n');
+    enum cq_rc rc = replace_file(dir, DAMAGED_FILE, &text, err);
+    cq_buf_fini(&text);
+    return rc;
+}
+
+enum cq_rc data_dir_damage_gone(struct data_dir *dir, struct cq_err *err)
+{
+    char path[PATH_SIZE];
+    path_of(dir, DAMAGED_FILE, path);
+    dir->damaged = false;
+    if (unlink(path) != 0 && errno != ENOENT)
+        return fail_errno(err, path);
+    return sync_folder(dir, err);
+}
+
+/* What is in the file is for people: that it is there says enough. */
+static void look_for_damage(struct data_dir *dir)
+{
+    char path[PATH_SIZE];
+    path_of(dir, DAMAGED_FILE, path);
+    dir->damaged = access(path, F_OK) == 0;
+}
+
 /* ---- The store ---- */
 
-static enum cq_rc open_store(struct data_dir *dir, const struct store_rocksdb_config *config, struct cq_err *err)
+/* A log that is damaged in its middle is one that has forgotten: it is taken as far as it reads. */
+static enum cq_rc open_forgetful(const char *path, const struct store_rocksdb_config *config, struct data_dir *dir,
+                                 bool *salvaged_r, struct cq_err *err)
+{
+    struct store_rocksdb_config mine = *config;
+    mine.quiet |= dir->damaged;
+    enum cq_rc rc = store_rocksdb_open(path, false, &mine, &dir->store, err);
+    if (rc != CQ_E_CORRUPT)
+        return rc;
+    struct cq_err second = {0};
+    mine.salvage = true;
+    if (store_rocksdb_open(path, false, &mine, &dir->store, &second) != CQ_OK)
+        return rc;
+    cq_log(CQ_ERROR, "store.log_damaged", CQ_F_STR("data", dir->path), CQ_F_ERR(err));
+    *salvaged_r = true;
+    return CQ_OK;
+}
+
+static enum cq_rc open_store(struct data_dir *dir, const struct store_rocksdb_config *config, bool *salvaged_r,
+                             struct cq_err *err)
 {
     char path[PATH_SIZE];
     path_of(dir, "store", path);
-    enum cq_rc rc = store_rocksdb_open(path, false, config, &dir->store, err);
+    look_for_damage(dir);
+    enum cq_rc rc = open_forgetful(path, config, dir, salvaged_r, err);
     if (rc != CQ_E_NOT_FOUND)
         return rc;
     if (dir->boot > 0)
@@ -297,6 +366,42 @@ static enum cq_rc note_loss(struct data_dir *dir, struct cq_err *err)
     return rc;
 }
 
+/* ---- Does the store have what was once durable? ---- */
+
+static enum cq_rc withhold_all(struct data_dir *dir, struct cq_err *err)
+{
+    struct store_batch *batch = store_batch_new(dir->store);
+    enum cq_rc rc = replica_withhold_all(dir->store, batch, &dir->forgot, err);
+    if (rc == CQ_OK)
+        rc = store_write(dir->store, batch, true, err);
+    store_batch_free(&batch);
+    return rc;
+}
+
+static enum cq_rc check_memory(struct data_dir *dir, bool salvaged, struct cq_err *err)
+{
+    char path[PATH_SIZE];
+    uint64_t synced = 0, has = store_rocksdb_sequence(dir->store);
+    path_of(dir, "synced", path);
+    if (dir->boot == 0) /* a store that was made just now has nothing to do with what stood here before */
+        return unlink(path) == 0 || errno == ENOENT ? CQ_OK : fail_errno(err, path);
+    enum cq_rc rc = sync_mark_read(path, &synced, err);
+    if (rc != CQ_OK && rc != CQ_E_CORRUPT)
+        return rc;
+    if (rc == CQ_OK && synced <= has && !salvaged)
+        return CQ_OK;
+    if (rc == CQ_E_CORRUPT)
+        cq_log(CQ_ERROR, "store.mark_damaged", CQ_F_STR("path", path), CQ_F_ERR(err));
+    rc = withhold_all(dir, err);
+    if (rc == CQ_OK)
+        cq_log(CQ_ERROR, "store.forgot", CQ_F_STR("data", dir->path), CQ_F_U64("synced", synced), CQ_F_U64("has", has),
+               CQ_F_U64("replicas", dir->forgot),
+               CQ_F_STR("action", "the store came back without what was durable: an older copy, a cut log, or a disk "
+                                  "that does not keep what it says; its replicas vote for nobody and are replaced by "
+                                  "new ones"));
+    return rc;
+}
+
 /* A process that was killed holds its lock until its last thread has ended: whoever starts it again comes too early. */
 static enum cq_rc take_lock(struct data_dir *dir, struct cq_err *err)
 {
@@ -315,6 +420,7 @@ static enum cq_rc take_lock(struct data_dir *dir, struct cq_err *err)
 
 static enum cq_rc open_steps(struct data_dir *dir, const struct store_rocksdb_config *config, struct cq_err *err)
 {
+    bool salvaged = false;
     if (mkdir(dir->path, 0700) != 0 && errno != EEXIST)
         return fail_errno(err, dir->path);
     enum cq_rc rc = take_lock(dir, err);
@@ -325,7 +431,9 @@ static enum cq_rc open_steps(struct data_dir *dir, const struct store_rocksdb_co
     if (rc == CQ_OK)
         rc = read_boot(dir, err);
     if (rc == CQ_OK)
-        rc = open_store(dir, config, err);
+        rc = open_store(dir, config, &salvaged, err);
+    if (rc == CQ_OK)
+        rc = check_memory(dir, salvaged, err);
     if (rc == CQ_OK)
         rc = note_loss(dir, err);
     cq_failpoint(FAIL_STORE_OPENED);

@@ -21,6 +21,7 @@
 #include "node/reseed_sessions.h"
 #include "node/reseeder.h"
 #include "node/scrubber.h"
+#include "node/store_mender.h"
 #include "node/topology_keeper.h"
 #include "node/watch.h"
 
@@ -152,6 +153,9 @@ static enum cq_rc start_steps(struct node *node, struct cq_err *err)
         rc = data_dir_open(&node->dir, c->node.data_dir, c->node.cluster, &c->store, err);
     if (rc != CQ_OK)
         return rc;
+    rc = node_links_mark(node, err);
+    if (rc != CQ_OK)
+        return rc;
     fill_hello(node);
     log_start(node);
     make_threads(node);
@@ -169,6 +173,7 @@ static enum cq_rc start_steps(struct node *node, struct cq_err *err)
     mover_start(node->mover);
     reseeder_start(node->reseeder);
     scrubber_start(node->scrubber);
+    node->mender = store_mender_start(&(struct store_mender_config){.node = node, .rate = c->node.verify_rate});
     rc = start_workers(node, err);
     return rc == CQ_OK ? start_admin(node, err) : rc;
 }
@@ -265,12 +270,14 @@ void node_free(struct node **node_p)
             outbox_relay_stop(node->relay);
         topology_keeper_stop(node->keeper);
         mover_stop(node->mover);
+        store_mender_stop(&node->mender);
         scrubber_stop(node->scrubber);
         reseeder_stop(node->reseeder);
         stop_threads(node);
     }
     if (node->dir.store && store_rocksdb_flush(node->dir.store, NULL) == CQ_OK)
         cq_log(CQ_INFO, "node.stopped", CQ_F_U64("boot", node->dir.boot));
+    sync_mark_free(&node->mark);
     data_dir_close(&node->dir);
     io_tls_free(&node->server_tls);
     io_tls_free(&node->client_tls);

@@ -14,6 +14,7 @@
 #include "node/node_config.h"
 #include "node/peers.h"
 #include "node/raft_thread.h"
+#include "node/sync_mark.h"
 #include "node/worker.h"
 #include "node/writer.h"
 
@@ -28,6 +29,7 @@ struct reseeder;
 struct scrubber;
 struct mover;
 struct disk_watch;
+struct store_mender;
 
 /* Another node that is connected. */
 struct node_peer {
@@ -41,6 +43,7 @@ struct node {
     struct rpc_hello hello;         /* ours; fixed after the start */
     char text[RAFT_NODE_TEXT_SIZE]; /* our UUID */
     struct io_tls *server_tls, *client_tls;
+    struct sync_mark *mark;
     struct writer *writer;
     struct apply *apply;
     struct io_pool *read_pool;
@@ -60,6 +63,7 @@ struct node {
     struct mover *mover;
     struct disk_watch *disk_watch;
     struct health_table health; /* of the other nodes */
+    struct store_mender *mender;
     struct admin_http *admin;
     pthread_mutex_t lock;
     struct node_peer peers_up[NODE_PEERS_MAX]; /* under lock */
@@ -103,6 +107,11 @@ void node_group_lost(struct node *node, uint32_t group);
 
 /* A replica of this id comes here by a move, without a vote: a place for it until it has been copied. */
 void node_group_new(struct node *node, uint32_t group, uint64_t replica);
+
+/* The system shard has seen a later start of this node: this is an older copy of its directory, and what its replicas
+ * have promised since is not here. They are withheld, and the process ends; started again it gets new ones. On a fiber.
+ */
+void node_is_stale(struct node *node, uint64_t boot);
 
 /* Since when (monotonic us) the node is connected; 0: it is not. Any thread. */
 uint64_t node_peer_since(struct node *node, const uint8_t uuid[static 16]);

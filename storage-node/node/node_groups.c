@@ -1,5 +1,6 @@
 /* Making and opening the replicas of groups. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
@@ -70,6 +71,41 @@ static void take_suspicion(struct group *group, enum reseed_suspect suspect)
     atomic_store(&group->reseed_wish, RESEED_SUSPECT + 1);
 }
 
+/* ---- Replicas that take part in nothing ---- */
+
+/* A place for a replica that a new one is to replace: no machine, and under no host. */
+static struct group *set_aside(struct node *node, const struct replica_record *record)
+{
+    struct group *group = cq_new(struct group);
+    group->record = *record;
+    group->former = record->replica;
+    group->watches = watch_table_new();
+    group->apply = apply_group_open(node->apply, record->group, NULL);
+    apply_group_set_ctx(group->apply, group);
+    group->raft = node->raft;
+    atomic_store(&group->failed, true);
+    atomic_store(&group->reseed_wish, RESEED_LOST + 1);
+    atomic_store_explicit(&node->groups.by_id[record->group], group, memory_order_release);
+    return group;
+}
+
+/* Does the replica know what it has promised? *boot_r is NULL when it does not. */
+static enum cq_rc read_boot(struct node *node, const struct replica_record *record, struct raft_boot **boot_r,
+                            struct cq_err *err)
+{
+    enum replica_withheld why;
+    *boot_r = NULL;
+    enum cq_rc rc = replica_withheld_read(node->dir.store, record->group, &why, err);
+    if (rc != CQ_OK || why != REPLICA_KEPT)
+        return rc;
+    rc = raft_boot_read(node->dir.store, record->group, record->replica, boot_r, err);
+    if (rc != CQ_E_CORRUPT && rc != CQ_E_NOT_FOUND)
+        return rc;
+    cq_log(CQ_ERROR, "group.log_damaged", CQ_F_U64("group", record->group), CQ_F_U64("replica", record->replica),
+           CQ_F_ERR(err));
+    return CQ_OK;
+}
+
 /* From the store into the table: the machine under its apply thread, then under Raft. The keeper learns what the system
  * shard knew before anything new is applied. */
 enum cq_rc node_group_load(struct node *node, const struct replica_record *record,
@@ -79,7 +115,11 @@ enum cq_rc node_group_load(struct node *node, const struct replica_record *recor
     struct machine *machine = NULL;
     struct raft_boot *boot = NULL;
     enum reseed_suspect suspect;
-    enum cq_rc rc = raft_boot_read(node->dir.store, record->group, record->replica, &boot, err);
+    enum cq_rc rc = read_boot(node, record, &boot, err);
+    if (rc == CQ_OK && !boot) {
+        set_aside(node, record);
+        return CQ_OK;
+    }
     if (rc == CQ_OK)
         rc = open_trusted(node, record, &machine, &suspect, err);
     if (rc != CQ_OK) {
@@ -330,6 +370,7 @@ static struct group *make_place(struct node *node, uint32_t id, uint64_t replica
     struct group *group = groups_at(&node->groups, id);
     if (group) {
         group->record = record;
+        group->former = 0;
         atomic_store(&group->distrust, 0);
         atomic_store(&group->caught_up, false);
         atomic_store(&group->failed, true);
@@ -365,4 +406,71 @@ void node_group_new(struct node *node, uint32_t id, uint64_t replica)
         group = make_place(node, id, replica);
     if (group && !group->record.generation && group->record.replica == replica)
         reseeder_want(node->reseeder, group, RESEED_NEW);
+}
+
+/* ---- A replica that contradicts its group ---- */
+
+struct withhold {
+    struct writer_item base;
+    struct node *node;
+    struct group *group;
+};
+
+static void withhold_encode(struct writer_item *item, struct store_batch *batch)
+{
+    struct withhold *w = cq_containerof(item, struct withhold, base);
+    replica_withhold_put(batch, w->group->record.group, REPLICA_REFUTED);
+}
+
+static void withhold_durable(struct writer_item *item)
+{
+    struct withhold *w = cq_containerof(item, struct withhold, base);
+    w->group->former = w->group->record.replica;
+    reseeder_want(w->node->reseeder, w->group, RESEED_LOST);
+    free(w);
+}
+
+void node_group_withhold(struct node *node, struct group *group)
+{
+    static const struct writer_item_ops ops = {.encode = withhold_encode, .durable = withhold_durable};
+    struct withhold *w = cq_new(struct withhold);
+    *w = (struct withhold){.base = {.ops = &ops, .sync = true}, .node = node, .group = group};
+    writer_add(node->writer, &w->base);
+}
+
+/* ---- An older copy of the directory ---- */
+
+#define EXIT_STALE 75 /* EX_TEMPFAIL: started again it is another matter */
+
+struct withhold_all {
+    struct writer_item base;
+    struct node *node;
+    struct fiber_wait wait;
+};
+
+static void withhold_all_encode(struct writer_item *item, struct store_batch *batch)
+{
+    struct withhold_all *w = cq_containerof(item, struct withhold_all, base);
+    size_t count;
+    replica_withhold_all(w->node->dir.store, batch, &count, NULL);
+}
+
+static void withhold_all_durable(struct writer_item *item)
+{
+    fiber_wait_signal(&cq_containerof(item, struct withhold_all, base)->wait);
+}
+
+void node_is_stale(struct node *node, uint64_t boot)
+{
+    static const struct writer_item_ops ops = {.encode = withhold_all_encode, .durable = withhold_all_durable};
+    struct withhold_all w = {.base = {.ops = &ops, .sync = true}, .node = node};
+    struct cq_err err = {0};
+    fiber_wait_begin(&w.wait);
+    writer_add(node->writer, &w.base);
+    fiber_wait(&w.wait);
+    cq_log(CQ_ERROR, "node.stale_disk", CQ_F_U64("boot", node->dir.boot), CQ_F_U64("seen", boot),
+           CQ_F_STR("action", "this is an older copy of the node's data directory; the process ends, and its replicas "
+                              "are replaced by new ones after the next start"));
+    data_dir_raise_boot(&node->dir, boot, &err); /* last: a start before it comes here again */
+    _exit(EXIT_STALE);
 }

@@ -17,9 +17,25 @@
 /* A failed write: what is on the disk is not known any more, so nothing may be said or done any more. */
 static void on_write_failed(void *ctx, const struct cq_err *err)
 {
-    (void)ctx;
+    const struct node *node = ctx;
+    if (strstr(err->text, "Corruption")) /* RocksDB's word: its own work has met something that does not read */
+        data_dir_note_damage(&node->dir, err->text, NULL);
     cq_log(CQ_ERROR, "store.write_failed", CQ_F_STR("action", "the process ends at once"), CQ_F_ERR(err));
     _exit(EXIT_WRITE_FAILED);
+}
+
+static void on_synced(void *ctx)
+{
+    struct node *node = ctx;
+    sync_mark_synced(node->mark, store_rocksdb_sequence(node->dir.store));
+}
+
+enum cq_rc node_links_mark(struct node *node, struct cq_err *err)
+{
+    char path[DATA_DIR_FILE_SIZE];
+    data_dir_file(&node->dir, "synced", path);
+    return sync_mark_open(&(struct sync_mark_config){.path = path, .fatal = on_write_failed, .ctx = node}, &node->mark,
+                          err);
 }
 
 static struct group *group_of(struct apply_group *apply)
@@ -91,6 +107,14 @@ static void on_behind(void *ctx, struct group *group)
 {
     struct node *node = ctx;
     reseeder_want(node->reseeder, group, RESEED_BEHIND);
+}
+
+static void on_replica_failed(void *ctx, struct group *group, enum cq_rc why)
+{
+    struct node *node = ctx;
+    watch_end_all(group, CQ_E_UNAVAILABLE);
+    if (why == CQ_E_CORRUPT)
+        node_group_withhold(node, group);
 }
 
 static void on_body_damaged(void *ctx, struct group *group)
@@ -198,7 +222,7 @@ void node_dial(struct node *node, const char *address)
 
 struct writer_config node_links_writer(struct node *node)
 {
-    return (struct writer_config){.store = node->dir.store, .fatal = on_write_failed, .ctx = node};
+    return (struct writer_config){.store = node->dir.store, .fatal = on_write_failed, .synced = on_synced, .ctx = node};
 }
 
 struct apply_output node_links_apply(struct node *node)
@@ -217,6 +241,7 @@ void node_links_raft(struct node *node, struct raft_thread_config *config)
     config->changed = on_role_changed;
     config->behind = on_behind;
     config->damaged = on_body_damaged;
+    config->failed = on_replica_failed;
     config->trimmed = on_trimmed;
     config->ctx = node;
 }

@@ -15,8 +15,13 @@ enum cq_rc node_group_reload(struct node *node, struct group *group, const struc
 /* All groups whose records the store has, at the start. */
 enum cq_rc node_groups_load(struct node *node, struct cq_err *err);
 
+/* The replica has stopped because its log does not read or contradicts its group: a new one takes its place, after a
+ * restart too. Any thread. */
+void node_group_withhold(struct node *node, struct group *group);
+
 /* ---- node_links.c ---- */
 struct writer_config node_links_writer(struct node *node);
+enum cq_rc node_links_mark(struct node *node, struct cq_err *err);
 struct apply_output node_links_apply(struct node *node);
 void node_links_raft(struct node *node, struct raft_thread_config *config);
 void node_peers_start(struct node *node); /* on the Raft thread, soon */

@@ -229,8 +229,12 @@ static void out_group_failed(void *ctx, uint32_t id, const struct cq_err *why)
     struct raft_thread *t = ctx;
     struct group *group = groups_find(t->config.groups, id);
     cq_log(CQ_ERROR, "raft.replica_failed", CQ_F_U64("group", id), CQ_F_ERR(why));
-    if (group)
-        atomic_store(&group->failed, true);
+    if (!group)
+        return;
+    atomic_store(&group->failed, true);
+    atomic_store(&group->role, RAFT_GROUP_FOLLOWER);
+    atomic_store(&group->leader, 0);
+    t->config.failed(t->config.ctx, group, why->rc);
 }
 
 /* ---- After a flush ---- */

@@ -27,6 +27,9 @@ struct raft_thread_config {
     void (*changed)(void *ctx, struct group *group);
     /* The leader's log has no more what the group's replica needs. On the Raft thread, with each heartbeat. */
     void (*behind)(void *ctx, struct group *group);
+    /* The replica has stopped: its log does not read, or contradicts what the group has committed. On the Raft thread.
+     */
+    void (*failed)(void *ctx, struct group *group, enum cq_rc why);
     /* A body that a follower needs does not read. On the Raft thread. */
     void (*damaged)(void *ctx, struct group *group);
     /* The group's log begins later than before. On the Raft thread. */

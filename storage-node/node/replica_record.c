@@ -153,3 +153,86 @@ enum cq_rc replica_lost_read(struct store *store, uint64_t *id_r, struct cq_err 
     *id_r = 0;
     return CQ_OK;
 }
+
+/* ---- Withheld replicas ---- */
+
+#define WITHHELD_KIND 'w'
+#define WITHHELD_SIZE 16 /* version u32, why u8, 3 of 0, checksum u64 */
+
+static void withheld_key(uint32_t group, uint8_t key_r[static KEY_SIZE])
+{
+    key_r[0] = WITHHELD_KIND;
+    cq_put_be32(key_r + 1, group);
+}
+
+static uint64_t withheld_checksum(const uint8_t key[static KEY_SIZE], const uint8_t value[static 8])
+{
+    uint8_t all[KEY_SIZE + 8];
+    memcpy(all, key, KEY_SIZE);
+    memcpy(all + KEY_SIZE, value, 8);
+    return cq_xxh3_64(cq_slice_of(all, sizeof all));
+}
+
+void replica_withhold_put(struct store_batch *batch, uint32_t group, enum replica_withheld why)
+{
+    uint8_t key[KEY_SIZE], value[WITHHELD_SIZE] = {0};
+    withheld_key(group, key);
+    cq_put_be32(value, RECORD_VERSION);
+    value[4] = (uint8_t)why;
+    cq_put_be64(value + 8, withheld_checksum(key, value));
+    store_batch_put(batch, STORE_LOCAL, cq_slice_of(key, sizeof key), cq_slice_of(value, sizeof value));
+}
+
+void replica_withhold_delete(struct store_batch *batch, uint32_t group)
+{
+    uint8_t key[KEY_SIZE];
+    withheld_key(group, key);
+    store_batch_delete(batch, STORE_LOCAL, cq_slice_of(key, sizeof key));
+}
+
+static enum cq_rc parse_withheld(uint32_t group, struct cq_slice value, enum replica_withheld *why_r,
+                                 struct cq_err *err)
+{
+    uint8_t key[KEY_SIZE];
+    withheld_key(group, key);
+    if (value.len >= 4 && cq_get_be32(value.data) > RECORD_VERSION)
+        return CQ_FAIL(err, CQ_E_VERSION, "group %u: why its replica is withheld has format %u", group,
+                       cq_get_be32(value.data));
+    if (value.len != WITHHELD_SIZE || cq_get_be64(value.data + 8) != withheld_checksum(key, value.data) ||
+        value.data[4] < REPLICA_FORGETS || value.data[4] > REPLICA_REFUTED)
+        return CQ_FAIL(err, CQ_E_CORRUPT, "group %u: why its replica is withheld is damaged", group);
+    *why_r = (enum replica_withheld)value.data[4];
+    return CQ_OK;
+}
+
+enum cq_rc replica_withheld_read(struct store *store, uint32_t group, enum replica_withheld *why_r, struct cq_err *err)
+{
+    uint8_t key[KEY_SIZE];
+    struct cq_buf value;
+    withheld_key(group, key);
+    cq_buf_init(&value, WITHHELD_SIZE + 1);
+    *why_r = REPLICA_KEPT;
+    enum cq_rc rc = store_get(store, NULL, STORE_LOCAL, cq_slice_of(key, sizeof key), &value, err);
+    if (rc == CQ_OK)
+        rc = parse_withheld(group, cq_buf_slice(&value), why_r, err);
+    cq_buf_fini(&value);
+    return rc == CQ_E_NOT_FOUND ? CQ_OK : rc == CQ_E_LIMIT ? CQ_E_CORRUPT : rc;
+}
+
+enum cq_rc replica_withhold_all(struct store *store, struct store_batch *batch, size_t *count_r, struct cq_err *err)
+{
+    static const uint8_t from = KEY_KIND, to = KEY_KIND + 1;
+    struct store_iter *iter = store_iter_new(store, NULL, STORE_LOCAL, cq_slice_of(&from, 1), cq_slice_of(&to, 1));
+    enum cq_rc rc;
+    *count_r = 0;
+    while ((rc = store_iter_next(iter)) == CQ_OK) {
+        struct replica_record record;
+        rc = parse(store_iter_key(iter), store_iter_value(iter), &record, err);
+        if (rc != CQ_OK)
+            break;
+        replica_withhold_put(batch, record.group, REPLICA_FORGETS);
+        (*count_r)++;
+    }
+    store_iter_free(&iter);
+    return rc == CQ_E_EOF ? CQ_OK : rc;
+}

@@ -38,4 +38,22 @@ enum cq_rc replica_lost_read(struct store *store, uint64_t *id_r, struct cq_err 
 enum cq_rc replica_records_read(struct store *store, struct replica_record *records_r, size_t max, size_t *count_r,
                                 struct cq_err *err);
 
+/* ---- Replicas that do not know what they have promised (docs/formats/local.md, kind `w`) ---- */
+
+enum replica_withheld {
+    REPLICA_KEPT = 0,
+    REPLICA_FORGETS = 1, /* the store came back without what it once had synced */
+    REPLICA_REFUTED = 2  /* its log does not read, or contradicts what its group has committed */
+};
+
+/* The replica takes part in nothing until a new one, of another id, has taken its place; what it has stays until then.
+ */
+void replica_withhold_put(struct store_batch *batch, uint32_t group, enum replica_withheld why);
+void replica_withhold_delete(struct store_batch *batch, uint32_t group);
+/* *why_r is REPLICA_KEPT when there is no such record. CQ_E_CORRUPT, CQ_E_VERSION, CQ_E_IO. */
+enum cq_rc replica_withheld_read(struct store *store, uint32_t group, enum replica_withheld *why_r, struct cq_err *err);
+
+/* For all replicas of a store that has forgotten, into one batch. *count_r: how many. */
+enum cq_rc replica_withhold_all(struct store *store, struct store_batch *batch, size_t *count_r, struct cq_err *err);
+
 #endif

@@ -48,11 +48,9 @@ void reseeder_show(struct group *group, enum reseed_show show)
 
 /* ---- Wishes ---- */
 
-static const char *const reasons[] = {[RESEED_JOIN] = "no vote yet",
-                                      [RESEED_BEHIND] = "behind the log",
-                                      [RESEED_SUSPECT] = "damaged",
-                                      [RESEED_LOST] = "lost",
-                                      [RESEED_NEW] = "new"};
+static const char *const reasons[] = {[RESEED_JOIN] = "no vote yet", [RESEED_BEHIND] = "behind the log",
+                                      [RESEED_SUSPECT] = "damaged",  [RESEED_LOST] = "lost",
+                                      [RESEED_NEW] = "new",          [RESEED_RECOVER] = "recovered by force"};
 
 static void on_look_soon(struct io_loop *loop, void *arg)
 {
@@ -71,7 +69,8 @@ void reseeder_want(struct reseeder *r, struct group *group, enum reseed_reason w
     } while (!atomic_compare_exchange_weak(&group->reseed_wish, &old, wish));
     if (atomic_load(&group->reseed_state) == SHOW_NOTHING)
         reseeder_show(group, SHOW_WAITING);
-    cq_log(why == RESEED_NEW ? CQ_INFO : CQ_WARN, "reseed.wanted", CQ_F_U64("group", group->record.group), CQ_F_STR("why", reasons[why]));
+    cq_log(why == RESEED_NEW ? CQ_INFO : CQ_WARN, "reseed.wanted", CQ_F_U64("group", group->record.group),
+           CQ_F_STR("why", reasons[why]));
     io_loop_post(r->loop, on_look_soon, r);
 }
 
@@ -182,6 +181,47 @@ static enum cq_rc attempt(struct reseeder *r, struct group *group, int wish)
     return rc;
 }
 
+/* ---- A forced recovery ---- */
+
+/* What was begun for its replacement is given up; it begins again as it is in the store, in a term far above. */
+static enum cq_rc put_recovery(struct attempt *a, struct store_batch *batch, struct cq_err *err)
+{
+    struct store *store = a->node->dir.store;
+    uint32_t group = a->group->record.group;
+    struct reseed_record record;
+    enum cq_rc rc = raft_boot_recover(store, batch, group, a->group->former, err);
+    if (rc != CQ_OK)
+        return rc;
+    replica_withhold_delete(batch, group);
+    rc = reseed_record_read(store, group, &record, err);
+    if (rc == CQ_OK)
+        reseed_abandon(batch, &record);
+    return rc == CQ_E_NOT_FOUND ? CQ_OK : rc;
+}
+
+static enum cq_rc recover(struct reseeder *r, struct group *group)
+{
+    struct attempt a = {.reseeder = r, .node = r->config.node, .group = group};
+    struct store_batch *batch = store_batch_recorder_new();
+    struct cq_err err = {0};
+    if (!group->former) { /* it has been replaced meanwhile: others were enough for a majority */
+        store_batch_free(&batch);
+        return CQ_OK;
+    }
+    enum cq_rc rc = put_recovery(&a, batch, &err);
+    if (rc == CQ_OK) {
+        reseeder_write(&a, batch, true, NULL);
+        rc = reseeder_take_back(&a, &err);
+    }
+    store_batch_free(&batch);
+    if (rc == CQ_OK)
+        cq_log(CQ_WARN, "group.recovered", CQ_F_U64("group", group->record.group),
+               CQ_F_U64("replica", group->record.replica));
+    else
+        cq_log(CQ_ERROR, "group.not_recovered", CQ_F_U64("group", group->record.group), CQ_F_ERR(&err));
+    return rc;
+}
+
 /* ---- The clean-up after a flip ---- */
 
 static enum cq_rc clean_up(struct reseeder *r, struct group *group, struct reseed_record *record, struct cq_err *err)
@@ -238,8 +278,11 @@ static void run_group(void *arg)
     struct reseed_slot *slot = &r->at[group->record.group];
     enum cq_rc rc = finish_cleanup(r, group), cleaned = rc;
     int wish = atomic_load(&group->reseed_wish);
+    slot->forced = wish == RESEED_RECOVER + 1;
     if (rc == CQ_OK && wish) {
-        rc = attempt(r, group, wish);
+        rc = slot->forced ? recover(r, group) : attempt(r, group, wish);
+        if (rc != CQ_OK && slot->forced)
+            atomic_compare_exchange_strong(&group->reseed_wish, &wish, RESEED_LOST + 1);
         if (rc == CQ_OK) {
             bool lost = wish == RESEED_LOST + 1;
             atomic_compare_exchange_strong(&group->reseed_wish, &wish, 0);
@@ -251,18 +294,31 @@ static void run_group(void *arg)
     reseeder_show(group, atomic_load(&group->reseed_wish) ? SHOW_WAITING : SHOW_NOTHING);
     slot->unfinished = cleaned != CQ_OK;
     slot->not_before_us = rc == CQ_OK && cleaned == CQ_OK ? 0 : cq_time_mono_us() + r->config.retry_us;
-    slot->running = false;
+    slot->running = slot->forced = false;
     r->running--;
     free(job);
     if (!r->stopped)
         io_timer_start(&r->look, 1);
 }
 
+static bool is_forced(const struct group *group)
+{
+    return atomic_load(&group->reseed_wish) == RESEED_RECOVER + 1;
+}
+
 static bool is_due(struct reseeder *r, const struct group *group)
 {
     const struct reseed_slot *slot = &r->at[group->record.group];
     return (atomic_load(&group->reseed_wish) || slot->unfinished) && !slot->running &&
-           cq_time_mono_us() >= slot->not_before_us;
+           (is_forced(group) || cq_time_mono_us() >= slot->not_before_us);
+}
+
+/* What runs now, for a replacement that may wait for a majority for ever, gives way. */
+static void give_way(struct reseeder *r, const struct group *group)
+{
+    const struct reseed_slot *slot = &r->at[group->record.group];
+    if (is_forced(group) && slot->running && !slot->forced)
+        io_fiber_cancel(slot->fiber);
 }
 
 static void on_look(struct io_timer *timer)
@@ -272,11 +328,13 @@ static void on_look(struct io_timer *timer)
     reseed_sessions_look(r->config.node->sessions);
     for (uint32_t id = 0; id < GROUPS_MAX; id++) {
         struct group *group = groups_find(&r->config.node->groups, id);
+        if (group)
+            give_way(r, group);
         if (!group || !is_due(r, group)) {
             waiting += group && atomic_load(&group->reseed_wish) && !r->at[id].running;
             continue;
         }
-        if (r->running >= r->config.concurrency) {
+        if (r->running >= r->config.concurrency && !is_forced(group)) {
             waiting++;
             continue;
         }

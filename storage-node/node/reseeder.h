@@ -15,8 +15,9 @@ enum reseed_reason {
     RESEED_JOIN,    /* it was copied under a new id, and has no vote yet, or the shard map does not name it */
     RESEED_BEHIND,  /* the leader's log begins after what the replica has: all that it has is sound */
     RESEED_SUSPECT, /* something of it is damaged: it hands leadership over, and is compared and copied as a whole */
-    RESEED_LOST,    /* there is nothing: its node comes back with a replica of a new id (node_group_lost()) */
+    RESEED_LOST,    /* there is nothing, or it has forgotten what it promised: a replica of a new id takes its place */
     RESEED_NEW,     /* there is nothing yet: a move brings it, under an id that is given (node_group_new()) */
+    RESEED_RECOVER, /* one that has forgotten takes part again all the same: somebody has accepted the loss */
 };
 
 struct reseeder_config {

@@ -148,6 +148,9 @@ static enum cq_rc write_flip(struct attempt *a, struct replica_record *record, s
     if (record->replica > atomic_load(&a->node->made))
         atomic_store(&a->node->made, record->replica);
     replica_floor_put(batch, atomic_load(&a->node->made));
+    if (a->lost && a->group->former)
+        raft_boot_erase(batch, record->group, a->group->former);
+    replica_withhold_delete(batch, record->group);
     enum cq_rc rc = reseed_flip(&a->target, &a->offer.mark, a->offer.conf_index, a->offer.members,
                                 a->offer.member_count, batch, &log, err);
     if (rc == CQ_OK) {
@@ -179,13 +182,27 @@ enum cq_rc reseeder_flip(struct attempt *a, struct cq_err *err)
     enum cq_rc rc = write_flip(a, &record, err);
     struct cq_err reload = {0};
     enum cq_rc back = CQ_OK;
-    if (rc == CQ_OK)
+    if (rc == CQ_OK) {
         atomic_store(&a->group->distrust, SUSPECT_NONE);
-    if (rc == CQ_OK || old.generation)
+        a->group->former = 0;
+    }
+    if (rc == CQ_OK || (old.generation && !a->lost))
         back = node_group_reload(a->node, a->group, rc == CQ_OK ? &record : &old, &reload);
     io_fiber_shield(false);
     if (back != CQ_OK)
         cq_log(CQ_ERROR, "reseed.not_opened", CQ_F_U64("group", old.group), CQ_F_ERR(&reload));
+    return rc;
+}
+
+enum cq_rc reseeder_take_back(struct attempt *a, struct cq_err *err)
+{
+    struct replica_record record = a->group->record;
+    record.replica = a->group->former;
+    io_fiber_shield(true);
+    enum cq_rc rc = node_group_reload(a->node, a->group, &record, err);
+    io_fiber_shield(false);
+    if (rc == CQ_OK)
+        a->group->former = 0;
     return rc;
 }
 

@@ -23,6 +23,7 @@ enum reseeder_metric_row {
 /* One group's place; the loop's own. */
 struct reseed_slot {
     bool running, unfinished; /* unfinished: a clean-up is to be done */
+    bool forced; /* what runs is a forced recovery */
     uint64_t not_before_us;
     struct io_fiber_ref fiber;
 };
@@ -76,6 +77,8 @@ enum cq_rc reseeder_write_page(void *attempt, struct store_batch *batch, struct 
 enum cq_rc reseeder_hand_over(struct attempt *a, uint64_t ms, struct cq_err *err);
 /* The replica's own log stays as it is, or may be trimmed again. */
 void reseeder_keep_log(struct attempt *a, bool keep);
+/* The replica under its former id is under Raft again, as the store has it. */
+enum cq_rc reseeder_take_back(struct attempt *a, struct cq_err *err);
 enum cq_rc reseeder_flip(struct attempt *a, struct cq_err *err);
 void reseeder_compact_begin(struct attempt *a, const struct reseed_record *record);
 void reseeder_compact(struct attempt *a);

@@ -147,6 +147,7 @@ static void put_destruction(struct store_batch *batch, const struct replica_reco
     key_u64(&chunks, record->incarnation);
     put_kind(batch, 'g', record->group);
     put_kind(batch, 'r', record->group);
+    put_kind(batch, 'w', record->group);
     put_kind(batch, 'a', record->group);
     put_kind(batch, 'd', record->group);
     put_range(batch, STORE_LOG, group.at, group.len);

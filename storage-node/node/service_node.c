@@ -282,6 +282,28 @@ static void on_release_ballast(struct rpc_request *request, void *ctx)
     run_simple(request, ctx, release_ballast);
 }
 
+static enum cq_rc recover(struct simple *s)
+{
+    struct group *group = NULL;
+    enum replica_withheld why = REPLICA_KEPT;
+    Chasqui__System__RecoverReplica *m = chasqui__system__recover_replica__unpack(NULL, s->body.len, s->body.data);
+    enum cq_rc rc = m ? find_replica(s, m->group, &group) : CQ_FAIL(&s->err, CQ_E_PROTO, "the request does not decode");
+    if (rc == CQ_OK)
+        rc = replica_withheld_read(s->node->dir.store, m->group, &why, &s->err);
+    if (rc == CQ_OK && why != REPLICA_FORGETS)
+        rc = CQ_FAIL(&s->err, CQ_E_CONFLICT, "the replica of shard %u here has not forgotten anything", m->group);
+    if (rc == CQ_OK)
+        reseeder_want(s->node->reseeder, group, RESEED_RECOVER);
+    if (m)
+        chasqui__system__recover_replica__free_unpacked(m, NULL);
+    return rc;
+}
+
+static void on_recover(struct rpc_request *request, void *ctx)
+{
+    run_simple(request, ctx, recover);
+}
+
 static void on_verify(struct rpc_request *request, void *ctx)
 {
     run_simple(request, ctx, verify);
@@ -444,6 +466,7 @@ static const struct rpc_method methods[] = {
     ROW(NODE_GROUPS, EVERYBODY, RPC_METHOD_READ, on_groups),
     ROW(VERIFY_REPLICA, OPERATORS, RPC_METHOD_COMMAND, on_verify),
     ROW(VERIFY_STATE, OPERATORS, RPC_METHOD_READ, on_verify_state),
+    ROW(RECOVER_REPLICA, OPERATORS, RPC_METHOD_COMMAND, on_recover),
     ROW(DISTRUST_REPLICA, OPERATORS, RPC_METHOD_COMMAND, on_distrust),
     ROW(RELEASE_BALLAST, OPERATORS, RPC_METHOD_COMMAND, on_release_ballast),
     ROW(WATCH_TOPOLOGY, EVERYBODY, RPC_METHOD_READ | RPC_METHOD_STREAM | RPC_METHOD_INLINE, on_watch_topology),

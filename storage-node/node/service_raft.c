@@ -15,7 +15,7 @@ static void on_frame(struct rpc_request *request, void *ctx)
     const struct rpc_hello *hello = rpc_peer_hello(rpc_request_peer(request));
     const struct rpc_payload *payload = rpc_request_payload_peek(request);
     struct raft_node from;
-    if (hello->has_node && payload && payload->len) {
+    if (hello->has_node && payload && payload->len && topology_keeper_admits(node->keeper, hello, NULL) == CQ_OK) {
         memcpy(from.uuid, hello->node, sizeof from.uuid);
         raft_thread_receive(node->raft, &from, raft_bytes_copy(cq_slice_of(payload->data, payload->len)));
     }
@@ -68,8 +68,13 @@ static void on_met(struct io_loop *loop, void *arg)
 
 void service_raft_met(struct node *node, const struct rpc_hello *hello)
 {
+    struct cq_err err = {0};
     if (!hello->has_node || !hello->address[0])
         return;
+    if (topology_keeper_admits(node->keeper, hello, &err) != CQ_OK) {
+        cq_log(CQ_ERROR, "peer.refused", CQ_F_ERR(&err)); /* once a connection; what it sends is dropped */
+        return;
+    }
     topology_keeper_met(node->keeper, hello->address);
     struct met *met = cq_new(struct met);
     met->node = node;

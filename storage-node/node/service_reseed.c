@@ -32,11 +32,11 @@ struct question {
     struct cq_err err;
 };
 
-static bool asker_of(struct rpc_request *request, struct raft_node *asker_r)
+static bool asker_of(struct node *node, struct rpc_request *request, struct raft_node *asker_r)
 {
     const struct rpc_hello *hello = rpc_peer_hello(rpc_request_peer(request));
     memcpy(asker_r->uuid, hello->node, sizeof asker_r->uuid);
-    return hello->has_node;
+    return hello->has_node && topology_keeper_admits(node->keeper, hello, NULL) == CQ_OK;
 }
 
 /* Only a replica that leads and that nothing is wrong with gives copies of itself. */
@@ -135,7 +135,7 @@ static void on_page(struct rpc_request *request, void *ctx)
     q.method = rpc_request_frame(request)->method;
     q.read = chasqui__reseed__read__unpack(NULL, message.len, message.data);
     cq_buf_init(&q.page, RESEED_PAGE_MAX);
-    if (q.read && asker_of(request, &q.asker))
+    if (q.read && asker_of(q.node, request, &q.asker))
         rc = run_page(&q);
     answer(&q, rc);
     cq_buf_fini(&q.page);
@@ -183,7 +183,7 @@ static void on_open(struct rpc_request *request, void *ctx)
     struct group *group = NULL;
     enum cq_rc rc = CQ_E_PROTO;
     Chasqui__Reseed__Open *open = chasqui__reseed__open__unpack(NULL, message.len, message.data);
-    if (open && asker_of(request, &asker))
+    if (open && asker_of(node, request, &asker))
         rc = find_group(node, open->group, &group, &err);
     if (rc == CQ_OK)
         rc = reseed_sessions_open(node->sessions, group, &asker, open->replica, &offer, &err);
@@ -200,7 +200,7 @@ static void on_close(struct rpc_request *request, void *ctx)
     struct raft_node asker;
     enum cq_rc rc = CQ_E_PROTO;
     Chasqui__Reseed__Close *close = chasqui__reseed__close__unpack(NULL, message.len, message.data);
-    if (close && asker_of(request, &asker)) {
+    if (close && asker_of(node, request, &asker)) {
         struct reseed_session *session = reseed_sessions_use(node->sessions, close->session, close->group, &asker);
         if (session) {
             reseed_sessions_close(node->sessions, session, close->flipped);
@@ -321,7 +321,7 @@ static void on_join(struct rpc_request *request, void *ctx)
     enum cq_rc rc = CQ_E_PROTO;
     Chasqui__Reseed__Join *join = chasqui__reseed__join__unpack(NULL, message.len, message.data);
     cq_buf_init(&q.page, RESEED_PAGE_MAX);
-    if (join && join->replica && asker_of(request, &q.asker)) {
+    if (join && join->replica && asker_of(q.node, request, &q.asker)) {
         struct join j = {.group = join->group, .replica = join->replica, .vote = join->vote, .asker = q.asker};
         rc = find_group(q.node, join->group, &q.group, &q.err);
         if (rc == CQ_OK)

@@ -9,6 +9,7 @@
 #include "io/io_sync.h"
 #include "node/call_codec.h"
 #include "node/node.h"
+#include "node/peer_admission.h"
 #include "node/reseeder.h"
 #include "node/system_client.h"
 #include "proto/system.pb-c.h"
@@ -32,8 +33,9 @@ struct topology_keeper {
     /* The control loop's. */
     struct io_event changed;
     struct io_fiber_ref fibers[2];
-    uint64_t led_us; /* the system shard's replica here last had a leader */
-    bool registered; /* this boot is in the topology, or will be */
+    uint64_t led_us;  /* the system shard's replica here last had a leader */
+    bool registered;  /* this boot is in the topology, or will be */
+    bool known_fresh; /* the system shard has seen no later start of this node */
 };
 
 /* ---- The present topology ---- */
@@ -94,6 +96,14 @@ void topology_keeper_look(struct topology_keeper *k, const struct machine *machi
         set_topology(k, t);
     else
         topology_unref(&t);
+}
+
+enum cq_rc topology_keeper_admits(struct topology_keeper *k, const struct rpc_hello *hello, struct cq_err *err)
+{
+    const struct topology *t = topology_keeper_get(k);
+    enum cq_rc rc = peer_admit(t, hello, err);
+    topology_unref(&t);
+    return rc;
 }
 
 /* ---- Subscribers ---- */
@@ -266,6 +276,10 @@ static bool open_system(struct topology_keeper *k, const struct topology *t, uin
     const struct topology_shard *shard = topology_shard(t, GROUP_SYSTEM);
     const struct topology_replica *mine = shard ? topology_replica_on(shard, me) : NULL;
     struct group *group = groups_find(&k->node->groups, GROUP_SYSTEM);
+    if (mine && group && group->record.generation && group->record.replica > mine->id) {
+        reseeder_want(k->node->reseeder, group, RESEED_JOIN);
+        return false;
+    }
     if (mine && (shard->moved || !group))
         return open_moved(k, shard, mine, group);
     return true;
@@ -302,6 +316,42 @@ static bool is_registered(const struct topology_keeper *k, const struct topology
     uint32_t me = topology_node_index(t, k->node->dir.node);
     return me != TOPOLOGY_NONE && t->nodes[me].boot == k->node->dir.boot &&
            strcmp(t->nodes[me].address, node_address(k->node)) == 0;
+}
+
+/* ---- Is this an older copy of the directory? ---- */
+
+/* What its own replica of the system shard says may be as old as the rest: the shard's leader is asked, once. */
+static enum cq_rc ask_own_boot(struct topology_keeper *k, uint64_t *boot_r, struct cq_err *err)
+{
+    Chasqui__System__GetTopology message = CHASQUI__SYSTEM__GET_TOPOLOGY__INIT;
+    struct cq_pool *pool = cq_pool_new(16384);
+    const struct topology *t = NULL;
+    struct cq_slice body;
+    enum cq_rc rc =
+        system_call(k->node, NULL, 0, CHASQUI__SYSTEM__METHOD__GET_TOPOLOGY, message_pack(&message.base, pool),
+                    io_loop_deadline(io_loop_self(), REGISTER_MS), pool, &body, err);
+    if (rc == CQ_OK)
+        rc = topology_decode(body, &t, err);
+    uint32_t me = rc == CQ_OK ? topology_node_index(t, k->node->dir.node) : TOPOLOGY_NONE;
+    *boot_r = me == TOPOLOGY_NONE ? 0 : t->nodes[me].boot;
+    topology_unref(&t);
+    cq_pool_free(&pool);
+    return rc;
+}
+
+/* False: ask again. */
+static bool check_fresh(struct topology_keeper *k)
+{
+    uint64_t boot = 0;
+    struct cq_err err = {0};
+    if (k->known_fresh)
+        return true;
+    if (ask_own_boot(k, &boot, &err) != CQ_OK)
+        return false;
+    if (boot > k->node->dir.boot)
+        node_is_stale(k->node, boot); /* the process ends */
+    k->known_fresh = true;
+    return true;
 }
 
 /* Tells the system shard of this start. */
@@ -344,7 +394,7 @@ static void follow(void *arg)
             dial_nodes(k, t);
             node_lost_replicas(k->node, t);
             done = open_shards(k, t);
-            done &= register_node(k, t);
+            done &= check_fresh(k) && register_node(k, t);
         }
         topology_unref(&t);
         io_event_wait(&k->changed, done ? IO_NO_DEADLINE : io_loop_deadline(io_loop_self(), RETRY_MS));

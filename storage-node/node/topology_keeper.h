@@ -8,6 +8,7 @@
 
 #include "base/cq_list.h"
 #include "cluster/topology.h"
+#include "rpc/rpc_hello.h"
 #include "io/io_loop.h"
 #include "node/group.h"
 
@@ -28,6 +29,9 @@ uint64_t topology_keeper_epoch(const struct topology_keeper *keeper);
 
 /* A storage node has said HELLO from this address: the topology may be learnt there. Any thread. */
 void topology_keeper_met(struct topology_keeper *keeper, const char *address);
+
+/* May the peer speak for the node that it names (peer_admission.h)? Any thread. */
+enum cq_rc topology_keeper_admits(struct topology_keeper *keeper, const struct rpc_hello *hello, struct cq_err *err);
 
 /* After an apply of group 0: on its apply thread. */
 void topology_keeper_look(struct topology_keeper *keeper, const struct machine *machine);

@@ -107,6 +107,8 @@ static bool write_batch(struct writer *w, bool sync)
         atomic_fetch_add(&w->sync_us, took);
         atomic_fetch_add(&w->syncs, 1);
     }
+    if (sync && w->config.synced)
+        w->config.synced(w->config.ctx);
     cq_metric_observe(&writer_metrics, sync ? WRITER_M_FSYNC : WRITER_M_WRITE, took);
     cq_metric_observe(&writer_metrics, WRITER_M_BATCH_BYTES, store_batch_bytes(w->batch));
     return true;

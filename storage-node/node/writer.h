@@ -46,6 +46,8 @@ struct writer_config {
     struct store *store;
     /* Logs and ends the process; when it returns (tests), the writer has stopped and takes nothing more. */
     void (*fatal)(void *ctx, const struct cq_err *err);
+    /* A synced write has returned, nothing has been written after it. On the writer's thread. May be NULL. */
+    void (*synced)(void *ctx);
     void *ctx;
 };
 

@@ -185,6 +185,14 @@ enum raft_stand {
     RAFT_SILENT       /* its state is not to be used: never, and it hands out no commits */
 };
 
+/* Everything that the log of a replica has, term and vote included, goes: for an id that never takes part again. */
+void raft_boot_erase(struct store_batch *batch, uint32_t group, uint64_t replica);
+/* A forced recovery: the replica takes part again although it may have forgotten a term and its vote in it. It begins
+ * in a term so far above the last one it knows that no forgotten one is met again. CQ_E_NOT_FOUND, CQ_E_CORRUPT: its
+ * log does not read, it cannot be taken back. */
+enum cq_rc raft_boot_recover(struct store *store, struct store_batch *batch, uint32_t group, uint64_t replica,
+                             struct cq_err *err);
+
 struct raft_group_config {
     uint32_t group;
     uint64_t replica;

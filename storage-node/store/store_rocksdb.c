@@ -44,6 +44,7 @@ struct rocks {
     rocksdb_column_family_handle_t *cf[CF_COUNT];
     rocksdb_options_t *options[CF_COUNT];
     rocksdb_cache_t *cache;
+    _Atomic bool quiet;
     rocksdb_ratelimiter_t *limiter;
     rocksdb_env_t *env;
     rocksdb_readoptions_t *read;
@@ -467,6 +468,7 @@ static struct rocks *rocks_new(bool create, const struct store_rocksdb_config *c
     (void)store_crc32c_is_fast(); /* so that its module is linked: RocksDB then sums by it */
     r->base.ops = &rocks_ops;
     r->write_buffers = (uint64_t)config->write_buffers;
+    r->quiet = config->quiet;
     r->env = rocksdb_create_default_env();
     rocksdb_env_set_background_threads(r->env, (int)config->background_jobs);
     rocksdb_env_set_high_priority_background_threads(r->env, 1);
@@ -620,6 +622,8 @@ enum cq_rc store_rocksdb_open(const char *path, bool create, const struct store_
 void store_rocksdb_compact(struct store *store, enum store_family family, struct cq_slice from, struct cq_slice to)
 {
     struct rocks *r = rocks_of(store);
+    if (r->quiet)
+        return;
     rocksdb_compact_range_cf(r->db, r->cf[family], chars(from), from.len, chars(to), to.len);
 }
 
@@ -680,6 +684,8 @@ static void compact_chunks(struct rocks *r)
 void store_rocksdb_reclaim(struct store *store, uint64_t free_bytes)
 {
     struct rocks *r = rocks_of(store);
+    if (r->quiet)
+        return;
     compact_chunks(r);
     for (int pass = 0; pass < RECLAIM_PASSES; pass++) {
         uint64_t total = property(r, STORE_CHUNK, "rocksdb.live-blob-file-size");
@@ -710,7 +716,10 @@ enum cq_rc store_rocksdb_unquiet(struct store *store, struct cq_err *err)
     char *text = NULL;
     for (int f = 0; f < CF_COUNT && !text; f++)
         rocksdb_set_options_cf(r->db, r->cf[f], 1, keys, values, &text);
-    return text ? fail_text(text, "compaction", err) : CQ_OK;
+    if (text)
+        return fail_text(text, "compaction", err);
+    r->quiet = false;
+    return CQ_OK;
 }
 
 enum cq_rc store_rocksdb_flush(struct store *store, struct cq_err *err)

@@ -122,9 +122,47 @@ static void the_floor_is_what_was_written_or_the_largest_replica_here(void **sta
     store_close(&store);
 }
 
+static void a_withheld_replica_is_that_until_the_record_is_deleted(void **state)
+{
+    (void)state;
+    static const uint8_t key[] = {'w', 0, 0, 0, 2};
+    struct store *store = store_mem_new();
+    enum replica_withheld why;
+    size_t count = 9;
+    put(store, 2, 5);
+    put(store, 7, 6);
+    assert_int_equal(replica_withheld_read(store, 2, &why, NULL), CQ_OK);
+    assert_int_equal(why, REPLICA_KEPT);
+    struct store_batch *batch = store_batch_new(store);
+    replica_withhold_put(batch, 2, REPLICA_REFUTED);
+    assert_int_equal(store_write(store, batch, true, NULL), CQ_OK);
+    assert_int_equal(replica_withheld_read(store, 2, &why, NULL), CQ_OK);
+    assert_int_equal(why, REPLICA_REFUTED);
+    assert_int_equal(replica_withheld_read(store, 7, &why, NULL), CQ_OK);
+    assert_int_equal(why, REPLICA_KEPT);
+    store_batch_clear(batch);
+    assert_int_equal(replica_withhold_all(store, batch, &count, NULL), CQ_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(store_write(store, batch, true, NULL), CQ_OK);
+    for (uint32_t group = 2; group <= 7; group += 5) {
+        assert_int_equal(replica_withheld_read(store, group, &why, NULL), CQ_OK);
+        assert_int_equal(why, REPLICA_FORGETS);
+    }
+    assert_true(store_mem_corrupt(store, STORE_LOCAL, cq_slice_of(key, sizeof key), 4));
+    assert_int_equal(replica_withheld_read(store, 2, &why, NULL), CQ_E_CORRUPT);
+    store_batch_clear(batch);
+    replica_withhold_delete(batch, 7);
+    assert_int_equal(store_write(store, batch, true, NULL), CQ_OK);
+    store_batch_free(&batch);
+    assert_int_equal(replica_withheld_read(store, 7, &why, NULL), CQ_OK);
+    assert_int_equal(why, REPLICA_KEPT);
+    store_close(&store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_withheld_replica_is_that_until_the_record_is_deleted),
         cmocka_unit_test(records_come_back_in_the_order_of_groups),
         cmocka_unit_test(every_changed_bit_is_noticed),
         cmocka_unit_test(the_floor_is_what_was_written_or_the_largest_replica_here),

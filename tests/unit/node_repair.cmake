@@ -1,0 +1,3 @@
+chasqui_unit_test(node/sync_mark DEPS cq_node)
+chasqui_unit_test(node/amnesia DEPS cq_node)
+chasqui_unit_test(node/peer_admission DEPS cq_node)

@@ -44,6 +44,7 @@ struct group {
     /* Re-seeding (reseeder.h). */
     _Atomic int reseed_wish;        /* 0, or enum reseed_reason + 1 */
     uint64_t former;                /* the reseeder's: id of the replica that a new one replaces; 0: none is known */
+    _Atomic bool recovered;         /* by force: whoever has forgotten nothing leads before it */
     _Atomic int distrust;           /* enum reseed_suspect */
     _Atomic int reseed_state;       /* enum reseed_show */
     _Atomic uint64_t reseed_bytes;  /* copied in this attempt */

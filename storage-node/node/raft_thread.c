@@ -442,7 +442,8 @@ static enum raft_stand stand_of(const struct group *group)
 {
     static const enum raft_stand stands[] = {
         [SUSPECT_NONE] = RAFT_STANDS, [SUSPECT_STATE] = RAFT_SILENT, [SUSPECT_PARTS] = RAFT_STANDS_LAST};
-    return stands[atomic_load(&group->distrust)];
+    enum raft_stand stand = stands[atomic_load(&group->distrust)];
+    return stand == RAFT_STANDS && atomic_load(&group->recovered) ? RAFT_STANDS_LAST : stand;
 }
 
 static void on_add(struct io_loop *loop, void *arg)

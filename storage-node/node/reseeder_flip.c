@@ -184,6 +184,7 @@ enum cq_rc reseeder_flip(struct attempt *a, struct cq_err *err)
     enum cq_rc back = CQ_OK;
     if (rc == CQ_OK) {
         atomic_store(&a->group->distrust, SUSPECT_NONE);
+        atomic_store(&a->group->recovered, false);
         a->group->former = 0;
     }
     if (rc == CQ_OK || (old.generation && !a->lost))
@@ -198,6 +199,7 @@ enum cq_rc reseeder_take_back(struct attempt *a, struct cq_err *err)
 {
     struct replica_record record = a->group->record;
     record.replica = a->group->former;
+    atomic_store(&a->group->recovered, true);
     io_fiber_shield(true);
     enum cq_rc rc = node_group_reload(a->node, a->group, &record, err);
     io_fiber_shield(false);

@@ -82,8 +82,8 @@ static void read_page(void *arg)
         q->rc = reseed_read_state(&q->source, &q->at, &q->page, &q->err);
         break;
     default:
-        q->rc = reseed_read_named(&q->source, cq_slice_of(q->read->names.data, q->read->names.len), q->at.bytes_max,
-                                  &q->page, &q->taken, &q->err);
+        q->rc = reseed_read_named(&q->source, cq_slice_of(q->read->names.data, q->read->names.len), &q->at, &q->page,
+                                  &q->taken, &q->err);
     }
 }
 
@@ -119,7 +119,7 @@ static enum cq_rc run_page(struct question *q)
         rc = q->rc;
     if (q->session)
         reseed_sessions_unuse(q->node->sessions, q->session);
-    if (rc == CQ_E_CORRUPT) { /* of the source itself */
+    if (rc == CQ_E_CORRUPT || (rc == CQ_OK && q->at.damaged)) { /* of the source itself */
         cq_log(CQ_ERROR, "reseed.source_damaged", CQ_F_U64("group", q->read->group), CQ_F_ERR(&q->err));
         corruption_detected(CORRUPT_READ);
         reseeder_distrust(q->node->reseeder, q->group, SUSPECT_PARTS);

@@ -465,12 +465,44 @@ static bool is_late_vote(struct raft_group *group, const struct raft_wire *wire)
     return wire->type == RAFT_WIRE_VOTE_RESULT && raft_state(&group->raft) != RAFT_CANDIDATE;
 }
 
+/* libraft denies a pre-vote of an older term with that term, so the candidate never learns of the newer one. */
+static bool refuse_old_pre_vote(struct raft_group *group, struct raft_peer *from, const struct raft_wire *wire)
+{
+    uint64_t term = raft_current_term(&group->raft);
+    if (wire->type != RAFT_WIRE_VOTE_REQUEST || !(wire->flags & RAFT_WIRE_PRE_VOTE) || wire->term >= term)
+        return false;
+    const struct raft_wire answer = {.type = RAFT_WIRE_VOTE_RESULT,
+                                     .flags = RAFT_WIRE_PRE_VOTE,
+                                     .group = group->owner.group,
+                                     .from = group->owner.replica,
+                                     .to = wire->from,
+                                     .term = term};
+    raft_peer_say(group, from, &answer);
+    return true;
+}
+
+/* A denied pre-vote may tell that the others are far ahead in terms. A candidate with the longest log would ask in vain
+ * until somebody else stands. Hearing of a term is enough to be in it: it is taken as a
+ * request that this replica cannot grant. */
+static void catch_up_term(struct raft_group *group, struct raft_wire *wire)
+{
+    bool denied =
+        wire->type == RAFT_WIRE_VOTE_RESULT && (wire->flags & RAFT_WIRE_PRE_VOTE) && !(wire->flags & RAFT_WIRE_GRANTED);
+    if (!denied || wire->term <= raft_current_term(&group->raft) + 1 || raft_state(&group->raft) != RAFT_CANDIDATE)
+        return;
+    wire->type = RAFT_WIRE_VOTE_REQUEST;
+    wire->flags = RAFT_WIRE_DISRUPT;
+    wire->index = wire->index_term = 0;
+}
+
 void raft_group_receive(struct raft_group *group, struct raft_peer *from, const struct raft_wire *received)
 {
     struct raft_message m = {0};
     struct raft_wire copy = *received, *wire = &copy; /* the frame's own is released as it came */
+    catch_up_term(group, wire);
     if (group->failed || !is_addressed(group, from, wire) || refuse_old_append(group, from, wire) ||
-        is_late_vote(group, wire) || (wire->type == RAFT_WIRE_TIMEOUT_NOW && group->stand == RAFT_SILENT))
+        refuse_old_pre_vote(group, from, wire) || is_late_vote(group, wire) ||
+        (wire->type == RAFT_WIRE_TIMEOUT_NOW && group->stand == RAFT_SILENT))
         return;
     if (wire->type == RAFT_WIRE_APPEND && wire->count && group->host->full)
         return; /* dropped, as a network may */

@@ -22,4 +22,12 @@ void chunk_sweep_begin(struct chunk_sweep *sweep, struct store *store);
 enum cq_rc chunk_sweep_step(struct chunk_sweep *sweep, size_t bytes_max, struct chunk_id *damaged_r,
                             struct cq_err *err);
 
+/* The key of the first chunk from `from` on that does not read, when the first one from there on does not. CQ_E_IO: it
+ * cannot be told. `snapshot` may be NULL. */
+enum cq_rc chunk_find_damaged(struct store *store, struct store_snapshot *snapshot,
+                              const uint8_t from[static CHUNK_KEY_SIZE], uint8_t key_r[static CHUNK_KEY_SIZE]);
+
+/* The key after it; false: it is the largest there can be. */
+bool chunk_key_next(uint8_t key[static CHUNK_KEY_SIZE]);
+
 #endif

@@ -1,6 +1,7 @@
 #include "reseed/reseed_source.h"
 
 #include "base/cq_endian.h"
+#include "reseed/chunk_sweep.h"
 #include "state/entry.h"
 
 enum cq_rc reseed_source_mark(const struct reseed_source *s, struct db_mark *mark_r, struct cq_err *err)
@@ -56,6 +57,23 @@ static void put_chunk(struct cq_buf *page, struct cq_slice key, struct cq_slice 
     reseed_row_put(page, &(struct reseed_row){RESEED_CHUNK_HASH, key, cq_slice_of(hash, sizeof hash)});
 }
 
+/* Behind a chunk that does not read, and perhaps others: the place is found by trying. */
+static enum cq_rc skip_damaged(const struct reseed_source *s, struct reseed_read *read)
+{
+    uint8_t from[CHUNK_KEY_SIZE] = {0}, key[CHUNK_KEY_SIZE];
+    cq_put_be64(from, s->incarnation);
+    if (read->cursor.len > sizeof s->incarnation)
+        memcpy(from, read->cursor.at, read->cursor.len < sizeof from ? read->cursor.len : sizeof from);
+    if (read->cursor.len > sizeof from && !chunk_key_next(from))
+        return CQ_E_EOF;
+    enum cq_rc rc = chunk_find_damaged(s->store, s->snapshot, from, key);
+    if (rc != CQ_OK)
+        return rc;
+    read->damaged = true;
+    reseed_cursor_after(&read->cursor, cq_slice_of(key, sizeof key));
+    return cq_get_be64(key) == s->incarnation ? CQ_OK : CQ_E_EOF;
+}
+
 /* Reading a hash costs the disk what reading its chunk costs: a page of hashes is bounded by what was read. */
 enum cq_rc reseed_read_chunks(const struct reseed_source *s, bool hashes, struct reseed_read *read, struct cq_buf *page,
                               struct cq_err *err)
@@ -78,6 +96,8 @@ enum cq_rc reseed_read_chunks(const struct reseed_source *s, bool hashes, struct
         reseed_cursor_after(&read->cursor, key);
     }
     store_iter_free(&iter);
+    if (rc == CQ_E_CORRUPT)
+        rc = skip_damaged(s, read);
     read->done = rc == CQ_E_EOF;
     return rc == CQ_OK || rc == CQ_E_EOF ? CQ_OK : CQ_FAIL(err, rc, "chunks of group %u cannot be read", s->group);
 }
@@ -193,7 +213,7 @@ static enum cq_rc get_named(const struct reseed_source *s, const struct reseed_r
                      key_slice(&key), value, err);
 }
 
-enum cq_rc reseed_read_named(const struct reseed_source *s, struct cq_slice names, size_t bytes_max,
+enum cq_rc reseed_read_named(const struct reseed_source *s, struct cq_slice names, struct reseed_read *read,
                              struct cq_buf *page, size_t *taken_r, struct cq_err *err)
 {
     struct cq_buf value;
@@ -201,12 +221,16 @@ enum cq_rc reseed_read_named(const struct reseed_source *s, struct cq_slice name
     enum cq_rc rc = CQ_OK;
     *taken_r = 0;
     cq_buf_init(&value, RESEED_VALUE_MAX);
-    while (page->len < bytes_max && (rc = reseed_row_next(&names, &name, err)) == CQ_OK) {
+    while (page->len < read->bytes_max && (rc = reseed_row_next(&names, &name, err)) == CQ_OK) {
         if (name.kind != RESEED_NAME_CHUNK && name.kind != RESEED_NAME_RECORD) {
             rc = CQ_FAIL(err, CQ_E_PROTO, "a row of kind %d is no name", name.kind);
             break;
         }
         rc = get_named(s, &name, &value, err);
+        if (rc == CQ_E_CORRUPT && name.kind == RESEED_NAME_CHUNK) {
+            read->damaged = true;
+            rc = CQ_E_NOT_FOUND;
+        }
         if (rc != CQ_OK && rc != CQ_E_NOT_FOUND)
             break;
         if (rc == CQ_OK)

@@ -24,6 +24,7 @@ struct reseed_read {
     struct reseed_cursor cursor;
     size_t bytes_max;
     bool done;
+    bool damaged; /* chunks that do not read were left out: whoever needs them asks for them by name, and elsewhere */
 };
 /* Chunks, or with `hashes` what they should be. */
 enum cq_rc reseed_read_chunks(const struct reseed_source *source, bool hashes, struct reseed_read *read,
@@ -35,8 +36,9 @@ enum cq_rc reseed_read_state(const struct reseed_source *source, struct reseed_r
                              struct cq_err *err);
 
 /* What the rows of `names` ask for, in their order, as many as fit into bytes_max (at least one); what is not there any
- * more is left out, so *taken_r tells how many names were looked at. CQ_E_PROTO. */
-enum cq_rc reseed_read_named(const struct reseed_source *source, struct cq_slice names, size_t bytes_max,
+ * more, or a chunk that does not read, is left out, so *taken_r tells how many names were looked at. Of `read`,
+ * bytes_max and damaged count. CQ_E_PROTO. */
+enum cq_rc reseed_read_named(const struct reseed_source *source, struct cq_slice names, struct reseed_read *read,
                              struct cq_buf *page, size_t *taken_r, struct cq_err *err);
 
 #endif

@@ -2,6 +2,7 @@
 #include "sim_toy.h"
 
 #include "raft_private.h"
+#include "store/store_mem.h"
 
 #include "unit/cq_cmocka.h"
 
@@ -774,6 +775,69 @@ static void a_body_that_does_not_read_is_told_and_stops_nobody(void **state)
     end(sim);
 }
 
+/* ---- A forced recovery ---- */
+
+static void copy_store(struct store *from, struct store *to)
+{
+    struct store_batch *batch = store_batch_new(to);
+    for (int f = 0; f < STORE_FAMILY_COUNT; f++) {
+        struct store_iter *iter = store_iter_new(to, NULL, (enum store_family)f, CQ_SLICE_NONE, CQ_SLICE_NONE);
+        while (store_iter_next(iter) == CQ_OK)
+            store_batch_delete(batch, (enum store_family)f, store_iter_key(iter));
+        store_iter_free(&iter);
+    }
+    assert_int_equal(store_write(to, batch, true, NULL), CQ_OK);
+    store_batch_free(&batch);
+    for (int f = 0; f < STORE_FAMILY_COUNT; f++)
+        copy_family(from, to, (enum store_family)f);
+}
+
+static void recover(struct sim_node *node, struct store *older)
+{
+    copy_store(older, node->store);
+    struct store_batch *batch = store_batch_new(node->store);
+    assert_int_equal(raft_boot_recover(node->store, batch, 1, sim_replica(0, node->index), NULL), CQ_OK);
+    assert_int_equal(store_write(node->store, batch, true, NULL), CQ_OK);
+    store_batch_free(&batch);
+    sim_node_start(node);
+    raft_host_stand(node->host, 1, RAFT_STANDS_LAST);
+}
+
+static void of_two_that_forgot_and_one_that_did_not_that_one_leads(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct store *older[3];
+    struct sim_node *leader = wait_leader(sim, 0);
+    for (uint64_t i = 1; i <= 10; i++)
+        append(sim, leader, 0, i, 300);
+    run_for(sim, SIM_S);
+    struct sim_node *knows = sim->nodes[(leader->index + 1) % 3];
+    for (unsigned i = 0; i < 3; i++) {
+        older[i] = store_mem_new();
+        copy_store(sim->nodes[i]->store, older[i]);
+    }
+    for (uint64_t i = 11; i <= 30; i++)
+        append(sim, leader, 0, i, 300);
+    run_for(sim, SIM_S);
+    for (unsigned i = 0; i < 3; i++)
+        if (sim->nodes[i] != knows)
+            sim_node_crash(sim->nodes[i], true);
+    run_for(sim, 10 * SIM_S); /* it stands, and stands */
+    for (unsigned i = 0; i < 3; i++)
+        if (sim->nodes[i] != knows)
+            recover(sim->nodes[i], older[i]);
+    struct sim_node *next = wait_leader(sim, 0);
+    assert_true(next == knows);
+    append(sim, next, 0, 31, 300);
+    run_for(sim, 2 * SIM_S);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_numbers(sim->nodes[i], 0, 1, 31);
+        store_close(&older[i]);
+    }
+    end(sim);
+}
+
 static void many_groups_share_nodes_and_idle_cheaply(void **state)
 {
     (void)state;
@@ -929,6 +993,7 @@ int main(void)
         cmocka_unit_test(a_silent_replica_votes_and_acknowledges_and_applies_nothing),
         cmocka_unit_test(a_silent_leader_refuses_and_hands_over),
         cmocka_unit_test(a_body_that_does_not_read_is_told_and_stops_nobody),
+        cmocka_unit_test(of_two_that_forgot_and_one_that_did_not_that_one_leads),
         cmocka_unit_test(many_groups_share_nodes_and_idle_cheaply),
         cmocka_unit_test(an_append_of_an_older_term_is_refused_with_what_the_log_has),
         cmocka_unit_test(the_story_of_a_seed_is_always_the_same),

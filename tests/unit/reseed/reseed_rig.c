@@ -84,7 +84,7 @@ static enum cq_rc answer_it(struct rig *rig, const struct reseed_question *q, st
     case RESEED_ASK_OPEN:
         return offer(rig, &source, a, err);
     case RESEED_ASK_NAMED:
-        rc = reseed_read_named(&source, q->names, rig->page_bytes, &a->page, &a->taken, err);
+        rc = reseed_read_named(&source, q->names, &read, &a->page, &a->taken, err);
         rig->named += (unsigned)a->taken;
         return rc;
     case RESEED_ASK_SUMMARIES:

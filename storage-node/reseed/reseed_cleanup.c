@@ -1,5 +1,6 @@
 /* After the flip: the old generation goes, then every chunk that came with or before the copied state and that nothing
  * names. Chunks of later entries are the new state's own business (dead bodies, docs/formats/state.md). */
+#include "reseed/chunk_sweep.h"
 #include "reseed/reseed_refs.h"
 #include "reseed/reseed_target.h"
 
@@ -13,6 +14,7 @@ struct slice {
     bool *named;
     size_t count, max;
     bool done;
+    bool damaged; /* the last key's octets do not read: it goes if nothing names it, or is passed over */
 };
 
 /* Entries behind the state's are of its term or of later ones; others are a tail that was overwritten. */
@@ -20,6 +22,31 @@ static bool is_of_the_copy(const struct reseed_record *r, struct cq_slice key)
 {
     struct chunk_id id;
     return chunk_key_parse(key, &id) && (id.index <= r->index || id.term < r->term);
+}
+
+/* What does not read is found by trying. The cursor stays, so that the place is looked at again when it is gone. */
+static enum cq_rc collect_damaged(struct store *store, struct reseed_record *r, uint64_t incarnation,
+                                  struct slice *slice)
+{
+    uint8_t from[CHUNK_KEY_SIZE] = {0}, key[CHUNK_KEY_SIZE];
+    struct chunk_id id;
+    cq_put_be64(from, incarnation);
+    if (r->cursor.len > sizeof incarnation)
+        memcpy(from, r->cursor.at, r->cursor.len < sizeof from ? r->cursor.len : sizeof from);
+    if (r->cursor.len > sizeof from && !chunk_key_next(from))
+        return CQ_E_EOF;
+    enum cq_rc rc = chunk_find_damaged(store, NULL, from, key);
+    if (rc != CQ_OK)
+        return rc;
+    if (!chunk_key_parse(cq_slice_of(key, sizeof key), &id) || id.incarnation != incarnation)
+        return CQ_E_EOF;
+    if (!is_of_the_copy(r, cq_slice_of(key, sizeof key))) {
+        reseed_cursor_after(&r->cursor, cq_slice_of(key, sizeof key));
+        return CQ_OK;
+    }
+    memcpy(slice->keys[slice->count++], key, sizeof key);
+    slice->damaged = true;
+    return CQ_OK;
 }
 
 static enum cq_rc collect(struct store *store, struct reseed_record *r, uint64_t incarnation, struct slice *slice,
@@ -45,6 +72,8 @@ static enum cq_rc collect(struct store *store, struct reseed_record *r, uint64_t
             memcpy(slice->keys[slice->count++], key.data, CHUNK_KEY_SIZE);
     }
     store_iter_free(&iter);
+    if (rc == CQ_E_CORRUPT)
+        rc = collect_damaged(store, r, incarnation, slice);
     slice->done = rc == CQ_E_EOF;
     return rc == CQ_OK || rc == CQ_E_EOF ? CQ_OK : CQ_FAIL(err, rc, "chunks of group %u cannot be read", r->group);
 }
@@ -107,12 +136,14 @@ enum cq_rc reseed_cleanup_step(struct store *store, struct reseed_record *r, uin
         reseed_record_put(batch, r);
         return CQ_OK;
     }
-    slice.keys = cq_calloc(chunks_max, sizeof *slice.keys);
-    slice.named = cq_calloc(chunks_max, sizeof *slice.named);
+    slice.keys = cq_calloc(chunks_max + 1, sizeof *slice.keys);
+    slice.named = cq_calloc(chunks_max + 1, sizeof *slice.named);
     enum cq_rc rc = collect(store, r, incarnation, &slice, err);
     if (rc == CQ_OK && slice.count)
         rc = mark_all(store, r, &slice, err);
     if (rc == CQ_OK) {
+        if (slice.damaged && slice.named[slice.count - 1]) /* damaged since the copy: somebody else's business */
+            reseed_cursor_after(&r->cursor, cq_slice_of(slice.keys[slice.count - 1], CHUNK_KEY_SIZE));
         *removed_r = remove_unnamed(&slice, batch);
         *done_r = slice.done;
         if (slice.done)

@@ -18,8 +18,15 @@
 struct raft_thread;
 struct watch_table;
 
+/* As struct replica_record. A flip, and an id that is taken for a replacement, change it while others look. */
+struct group_replica {
+    uint32_t group; /* fixed */
+    _Atomic uint32_t generation;
+    _Atomic uint64_t replica, incarnation;
+};
+
 struct group {
-    struct replica_record record;
+    struct group_replica record;
     struct apply_group *apply;
     struct raft_thread *raft;
 
@@ -73,6 +80,23 @@ static inline struct group *groups_find(const struct groups *groups, uint32_t id
 static inline void group_set_absent(struct group *group, bool absent)
 {
     atomic_store_explicit(&group->absent, absent, memory_order_release);
+}
+
+static inline struct replica_record group_replica_record(const struct group *group)
+{
+    return (struct replica_record){.group = group->record.group,
+                                   .generation = group->record.generation,
+                                   .replica = group->record.replica,
+                                   .incarnation = group->record.incarnation};
+}
+
+static inline void group_set_record(struct group *group, const struct replica_record *record)
+{
+    if (group->record.group != record->group) /* it is being made */
+        group->record.group = record->group;
+    group->record.incarnation = record->incarnation;
+    group->record.replica = record->replica;
+    group->record.generation = record->generation;
 }
 
 static inline bool group_leads(const struct group *group)

@@ -35,7 +35,8 @@ static void set_hints(struct group *group, const struct machine *machine)
     uint64_t applied = machine->ops->applied(machine);
     atomic_store(&group->applied, applied);
     atomic_store(&group->durable, applied);
-    group_saw_time(group, machine_time(&group->record, machine));
+    const struct replica_record record = group_replica_record(group);
+    group_saw_time(group, machine_time(&record, machine));
     atomic_store(&group->caught_up, false);
     atomic_store(&group->failed, false);
 }
@@ -77,7 +78,7 @@ static void take_suspicion(struct group *group, enum reseed_suspect suspect)
 static struct group *set_aside(struct node *node, const struct replica_record *record)
 {
     struct group *group = cq_new(struct group);
-    group->record = *record;
+    group_set_record(group, record);
     group->former = record->replica;
     group->watches = watch_table_new();
     group->apply = apply_group_open(node->apply, record->group, NULL);
@@ -127,7 +128,7 @@ enum cq_rc node_group_load(struct node *node, const struct replica_record *recor
         return cq_err_context(err, "group %u", record->group);
     }
     struct group *group = cq_new(struct group);
-    group->record = *record;
+    group_set_record(group, record);
     group->watches = watch_table_new();
     if (machine)
         set_hints(group, machine);
@@ -190,7 +191,7 @@ enum cq_rc node_group_reload(struct node *node, struct group *group, const struc
         raft_boot_free(&boot);
         return cq_err_context(err, "group %u", record->group);
     }
-    group->record = *record;
+    group_set_record(group, record);
     if (machine)
         attach(node, group, machine);
     if (suspect != SUSPECT_NONE)
@@ -369,7 +370,7 @@ static struct group *make_place(struct node *node, uint32_t id, uint64_t replica
     const struct replica_record record = {.group = id, .replica = replica, .incarnation = group_first_incarnation(id)};
     struct group *group = groups_at(&node->groups, id);
     if (group) {
-        group->record = record;
+        group_set_record(group, &record);
         group->former = 0;
         atomic_store(&group->distrust, 0);
         atomic_store(&group->caught_up, false);
@@ -380,7 +381,7 @@ static struct group *make_place(struct node *node, uint32_t id, uint64_t replica
     if (!claim(node, id))
         return NULL;
     group = cq_new(struct group);
-    group->record = record;
+    group_set_record(group, &record);
     group->watches = watch_table_new();
     group->apply = apply_group_open(node->apply, id, NULL);
     apply_group_set_ctx(group->apply, group);

@@ -454,7 +454,7 @@ static void on_add(struct io_loop *loop, void *arg)
     struct cq_err err = {0};
     enum cq_rc rc = CQ_E_UNAVAILABLE;
     if (t->host) {
-        const struct replica_record *record = &m->group->record;
+        const struct replica_record mine = group_replica_record(m->group), *record = &mine;
         before_input(t);
         rc = raft_host_add(t->host,
                            &(struct raft_group_config){.group = record->group,

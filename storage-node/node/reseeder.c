@@ -87,7 +87,7 @@ void reseeder_distrust(struct reseeder *r, struct group *group, enum reseed_susp
 
 static enum cq_rc begin(struct attempt *a, struct cq_err *err)
 {
-    const struct replica_record *record = &a->group->record;
+    const struct replica_record mine = group_replica_record(a->group), *record = &mine;
     const struct reseed_plan plan = {.group = record->group,
                                      .incarnation = record->incarnation,
                                      .generation = record->generation,

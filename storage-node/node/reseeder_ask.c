@@ -228,11 +228,14 @@ static enum cq_rc allocate(struct attempt *a, uint64_t *id_r, struct cq_err *err
 enum cq_rc reseeder_take_id(struct attempt *a, struct cq_err *err)
 {
     struct reseed_record record;
+    uint64_t id = 0;
     enum cq_rc rc = reseed_record_read(a->node->dir.store, a->group->record.group, &record, err);
     if (rc == CQ_OK && record.replica != a->group->former)
-        a->group->record.replica = record.replica;
+        id = record.replica;
     else if (rc == CQ_OK || rc == CQ_E_NOT_FOUND)
-        rc = allocate(a, &a->group->record.replica, err);
+        rc = allocate(a, &id, err);
+    if (rc == CQ_OK)
+        a->group->record.replica = id;
     return rc;
 }
 

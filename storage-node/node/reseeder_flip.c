@@ -172,7 +172,7 @@ static void wait_for_jobs(struct attempt *a)
 
 enum cq_rc reseeder_flip(struct attempt *a, struct cq_err *err)
 {
-    struct replica_record old = a->group->record, record = old;
+    struct replica_record old = group_replica_record(a->group), record = old;
     if (io_fiber_cancelled())
         return CQ_FAIL(err, CQ_E_CANCELLED, "cancelled");
     io_fiber_shield(true); /* it is not left in the middle */
@@ -197,7 +197,7 @@ enum cq_rc reseeder_flip(struct attempt *a, struct cq_err *err)
 
 enum cq_rc reseeder_take_back(struct attempt *a, struct cq_err *err)
 {
-    struct replica_record record = a->group->record;
+    struct replica_record record = group_replica_record(a->group);
     record.replica = a->group->former;
     atomic_store(&a->group->recovered, true);
     io_fiber_shield(true);

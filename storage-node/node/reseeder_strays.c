@@ -209,7 +209,8 @@ static void destroy(struct reseeder *r, struct group *group)
     struct store_batch *batch = store_batch_recorder_new();
     io_fiber_shield(true); /* it is not left in the middle */
     leave_threads(a.node, group);
-    put_destruction(batch, &group->record);
+    const struct replica_record record = group_replica_record(group);
+    put_destruction(batch, &record);
     reseeder_write(&a, batch, true, NULL);
     store_batch_free(&batch);
     atomic_store(&group->reseed_wish, 0);

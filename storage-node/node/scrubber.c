@@ -126,7 +126,7 @@ static void show(struct run *run, struct scrub_result *result)
 
 static enum cq_rc read_all(struct run *run, struct scrub_result *result)
 {
-    const struct replica_record *record = &run->group->record;
+    const struct replica_record mine = group_replica_record(run->group), *record = &mine;
     enum cq_rc rc = replica_check_begin(&run->check, run->scrubber->config.node->dir.store, record->group,
                                         record->generation, &run->err);
     run->check.no_chunks = record->group == GROUP_SYSTEM;

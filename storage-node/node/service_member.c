@@ -163,10 +163,11 @@ static enum cq_rc here(struct ask *a)
     const struct group *group = groups_find(&a->node->groups, m->group);
     reply.group = m->group;
     if (group) {
-        reply.replica = group->record.replica;
-        reply.generation = group->record.generation;
+        const struct replica_record record = group_replica_record(group);
+        reply.replica = record.replica;
+        reply.generation = record.generation;
         reply.applied_index = atomic_load(&group->applied);
-        reply.bytes = bytes_of(a->node, &group->record);
+        reply.bytes = bytes_of(a->node, &record);
         reply.reseed = (char *)(uintptr_t)reseeder_state_name(group);
         reply.reseed_bytes = atomic_load(&group->reseed_bytes);
         reply.reseed_chunks = atomic_load(&group->reseed_chunks);

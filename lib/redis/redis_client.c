@@ -176,7 +176,9 @@ static bool means_wrong_server(const redisReply *reply)
 
 static void say_refused(struct redis_client *client, const redisReply *reply)
 {
-    snprintf(client->refused, sizeof client->refused, "%.120s: %s", reply->str, redis_advice(reply->str));
+    char said[REDIS_SAID_SIZE];
+    redis_said(reply->str, said);
+    snprintf(client->refused, sizeof client->refused, "%s: %s", said, redis_advice(reply->str));
 }
 
 /* NULL: go on; else why the connection must end. */

@@ -86,10 +86,20 @@ const char *redis_advice(const char *error)
     return in_script ? redis_advice("NOPERM") : "";
 }
 
+void redis_said(const char *error, char out[static REDIS_SAID_SIZE])
+{
+    size_t n = 0;
+    for (; error[n] && n < REDIS_SAID_SIZE - 1; n++)
+        out[n] = error[n] >= ' ' && error[n] < 127 ? error[n] : '?';
+    out[n] = '\0';
+}
+
 static enum cq_rc fail_with(const char *what, const char *error, struct cq_err *err)
 {
+    char said[REDIS_SAID_SIZE];
     const char *advice = redis_advice(error);
-    return CQ_FAIL(err, CQ_E_DENIED, "%s: %.120s%s%s%s", what, error, *advice ? " (" : "", advice, *advice ? ")" : "");
+    redis_said(error, said);
+    return CQ_FAIL(err, CQ_E_DENIED, "%s: %s%s%s%s", what, said, *advice ? " (" : "", advice, *advice ? ")" : "");
 }
 
 /* The reply to what was written, which is no error; the caller frees it. `what` is for messages. */

@@ -23,6 +23,10 @@ enum cq_rc redis_dial_master(const struct redis_dial *dial, struct io_conn **con
 /* The command in Redis' protocol; freed by redisFreeCommand. NULL: too long or too many arguments. */
 char *redis_format_command(const struct cq_slice *args, size_t count, size_t *len_r);
 
+/* What a server says, cut, without control characters. */
+#define REDIS_SAID_SIZE 121
+void redis_said(const char *error, char out[static REDIS_SAID_SIZE]);
+
 /* What an operator does about an error of Redis; "" when there is nothing to say. */
 const char *redis_advice(const char *error);
 

@@ -9,10 +9,13 @@
 #include "support/redis/redis_fixture.h"
 #include "unit/cq_cmocka.h"
 
+#include <arpa/inet.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define TURNS_MAX 200000
 #define SEC UINT64_C(1000000)
@@ -625,6 +628,114 @@ static void a_replica_that_sentinel_promotes_is_followed(void **state)
     redis_fixture_end(&replica);
 }
 
+/* ---- A server that is none ---- */
+
+/* Answers as a master would until a connection is up, then with something else. */
+struct impostor {
+    int listener, port;
+    const char *hostile; /* what it says to the first check of each connection */
+    size_t len;
+    pthread_t thread;
+};
+
+static bool hears(int fd, char *line, size_t size, const char *what)
+{
+    ssize_t n = recv(fd, line, size - 1, 0);
+    line[n > 0 ? n : 0] = '\0';
+    return n > 0 && memmem(line, (size_t)n, what, strlen(what));
+}
+
+static bool says(int fd, const char *text, size_t len)
+{
+    return send(fd, text, len, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+static bool welcomes(int fd)
+{
+    static const char role[] = "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n", sha[] = "$3\r\nabc\r\n", one[] = "$1\r\n1\r\n";
+    char line[8192];
+    return hears(fd, line, sizeof line, "ROLE") && says(fd, role, sizeof role - 1) &&
+           hears(fd, line, sizeof line, "SCRIPT") && says(fd, sha, sizeof sha - 1) &&
+           hears(fd, line, sizeof line, "EVALSHA") && says(fd, one, sizeof one - 1);
+}
+
+static void *impostor_thread(void *arg)
+{
+    const struct impostor *impostor = arg;
+    char line[8192];
+    for (int fd; (fd = accept(impostor->listener, NULL, NULL)) >= 0; close(fd))
+        if (welcomes(fd) && hears(fd, line, sizeof line, "EVALSHA") && says(fd, impostor->hostile, impostor->len))
+            while (recv(fd, line, sizeof line, 0) > 0) /* until it is left */
+                ;
+    return NULL;
+}
+
+static void impostor_start(struct impostor *impostor)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof addr;
+    impostor->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_return_code(bind(impostor->listener, (struct sockaddr *)&addr, len), 0);
+    assert_return_code(listen(impostor->listener, 16), 0);
+    assert_return_code(getsockname(impostor->listener, (struct sockaddr *)&addr, &len), 0);
+    impostor->port = ntohs(addr.sin_port);
+    snprintf(server.address, sizeof server.address, "127.0.0.1:%d", impostor->port);
+    assert_int_equal(pthread_create(&impostor->thread, NULL, impostor_thread, impostor), 0);
+}
+
+static void impostor_end(struct impostor *impostor)
+{
+    shutdown(impostor->listener, SHUT_RDWR);
+    pthread_join(impostor->thread, NULL);
+    close(impostor->listener);
+}
+
+#define SAYS(text) text, sizeof(text) - 1
+
+static void a_hostile_server_decides_nothing(void **state)
+{
+    (void)state;
+    static char endless[80000] = "$536870912\r\n";
+    static const struct {
+        const char *text;
+        size_t len;
+        bool leaves; /* the connection is ended */
+    } cases[] = {
+        {SAYS("+1\r\n"), false},                           /* no bulk string */
+        {SAYS(":1\r\n"), false},                           /* the same */
+        {SAYS("$-1\r\n"), false},                          /* nothing */
+        {SAYS("$0\r\n\r\n"), false},                       /* no number */
+        {SAYS("$3\r\n1 1\r\n"), false},                    /* two numbers for one */
+        {SAYS("$2\r\n1 \r\n"), false},                     /* one and a bit */
+        {SAYS("$3\r\n1\0001\r\n"), false},                 /* a NUL */
+        {SAYS("$2\r\nno\r\n"), false},                     /* a word */
+        {SAYS("*1\r\n$1\r\n1\r\n"), false},                /* in an array */
+        {SAYS("-ERR \033[31m unknown\r\n"), false},        /* an error that nobody knows */
+        {SAYS("-NOSCRIPT no\r\n-NOSCRIPT no\r\n"), false}, /* again and again */
+        {SAYS("$1\r\n1\r\n$1\r\n1\r\n"), true},            /* an answer to no question */
+        {SAYS("HTTP/1.1 400 Bad Request\r\n"), true},
+        {SAYS("*2147483647\r\n*2147483647\r\n"), true},
+        {endless, sizeof endless, true},
+        {SAYS("-READONLY no\r\n"), true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct impostor impostor = {.hostile = cases[i].text, .len = cases[i].len};
+        struct instance one = {0};
+        impostor_start(&impostor);
+        open_with(&one, "");
+        TURN_UNTIL(one.up);
+        int64_t before = fallbacks(QUOTA_AUTH_PAIR, QUOTA_POLICY_CLOSED);
+        bool allowed = take(&one, QUOTA_AUTH_PAIR, "a"); /* closed without Redis */
+        bool decided_here = fallbacks(QUOTA_AUTH_PAIR, QUOTA_POLICY_CLOSED) > before;
+        assert_int_equal(allowed, !decided_here);
+        assert_int_equal(decided_here, cases[i].len != 14); /* the one of 14 octets begins with a good answer */
+        if (cases[i].leaves)
+            TURN_UNTIL(!one.up);
+        close_instance(&one);
+        impostor_end(&impostor);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -644,6 +755,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(closing_answers_what_waits, setup_server, teardown),
         cmocka_unit_test_setup_teardown(an_acl_user_and_tls_get_in_and_others_are_told_why, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_goes_in_clear_beyond_this_machine, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_hostile_server_decides_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_replica_that_sentinel_promotes_is_followed, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

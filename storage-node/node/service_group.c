@@ -35,7 +35,7 @@ struct shard_request {
     uint64_t deadline_us;
     struct rpc_payload *payload; /* what came, for a read */
     struct cq_slice message;     /* in it */
-    bool local;                  /* a body from a replica that does not lead */
+    bool local;                  /* a body, from this replica's state as it is: nobody was asked whether we lead */
     _Atomic bool gone;           /* nobody waits any more */
 
     /* The answer, on its way back. */
@@ -174,10 +174,30 @@ static void log_body_failed(const struct shard_request *r, const struct cq_err *
            CQ_F_ERR(err));
 }
 
-/* What a replica that does not lead refuses, or cannot read, the leader may know better. */
-static enum cq_rc body_refusal(const struct shard_request *r, enum cq_rc rc)
+static void body_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc);
+
+/* On the worker's loop: once more, after the other replicas have confirmed that this one leads and what is committed.
+ */
+static void on_body_confirm(struct io_loop *loop, void *arg)
 {
-    return r->local && rc != CQ_OK ? CQ_E_NOT_LEADER : rc;
+    (void)loop;
+    struct shard_request *r = arg;
+    r->local = false;
+    r->base.call.run = body_run;
+    r->pieces = NULL;
+    r->piece_count = 0;
+    cq_pool_free(&r->pool);
+    cq_buf_reset(&r->head, SIZE_MAX);
+    raft_thread_read(worker_node(r->worker)->raft, &r->base);
+}
+
+/* Any thread. What this replica's own state refuses, or cannot give, the leader may know better. */
+static void body_refused(struct shard_request *r, enum cq_rc rc)
+{
+    if (r->local && group_leads(r->base.group))
+        io_loop_post(worker_loop(r->worker), on_body_confirm, r);
+    else
+        answer(r, r->local ? CQ_E_NOT_LEADER : rc, false, cq_buf_slice(&r->head), CQ_SLICE_NONE);
 }
 
 /* On the apply thread again: was the message expunged and swept meanwhile, or has the store lost a chunk? */
@@ -192,7 +212,7 @@ static void body_missing_run(struct apply_call *call, struct apply_group *group,
     }
     if (rc == CQ_E_CORRUPT || rc == CQ_E_IO)
         log_body_failed(r, &err);
-    answer(r, body_refusal(r, rc), false, cq_buf_slice(&r->head), CQ_SLICE_NONE);
+    body_refused(r, rc);
 }
 
 /* On the worker's loop, like every first step of a request: while it runs, the groups are open. */
@@ -233,7 +253,7 @@ static void body_read(void *arg)
         io_loop_post(worker_loop(r->worker), on_body_missing, r);
     } else {
         log_body_failed(r, &err);
-        answer(r, body_refusal(r, rc), false, cq_buf_slice(&r->head), CQ_SLICE_NONE);
+        body_refused(r, rc);
     }
     cq_buf_fini(&payload);
 }
@@ -249,7 +269,6 @@ static void body_run(struct apply_call *call, struct apply_group *group, struct 
     const struct machine_read read = {.method = r->method, .account = r->account, .message = r->message};
     struct cq_err err = {0};
     r->pool = cq_pool_new(SCRATCH_POOL);
-    cq_buf_init(&r->head, ANSWER_MAX);
     rc = mail_machine_body(machine, &read, r->pool, &r->head, &r->pieces, &r->piece_count, &err);
     if (rc == CQ_OK && r->piece_count)
         rc = io_pool_submit(worker_node(r->worker)->read_pool, body_read, r);
@@ -258,7 +277,7 @@ static void body_run(struct apply_call *call, struct apply_group *group, struct 
         return;
     }
     if (rc != CQ_OK)
-        answer(r, body_refusal(r, rc), false, cq_buf_slice(&r->head), CQ_SLICE_NONE);
+        body_refused(r, rc);
 }
 
 /* ---- Arriving ---- */
@@ -397,21 +416,22 @@ static void on_system_read(struct rpc_request *rpc, void *ctx)
     read(rpc, ctx, true);
 }
 
-/* Bodies never change: any replica that has seen what the session has seen may serve them. */
+/* Bodies never change: any replica that has seen what the session has seen may serve them, and a leader need not ask
+ * whether it still leads. */
 static void on_read_body(struct rpc_request *rpc, void *ctx)
 {
     struct worker *worker = ctx;
     struct group *group = find_group(rpc, worker, false, false);
     if (!group)
         return;
-    bool local = !group_leads(group);
-    if (local && atomic_load(&group->distrust)) {
+    bool distrusted = atomic_load(&group->distrust);
+    if (distrusted && !group_leads(group)) {
         refuse(rpc, worker, group, CQ_E_NOT_LEADER);
         return;
     }
     struct shard_request *r = read_new(rpc, worker, group);
     r->base.call.run = body_run;
-    r->local = local;
+    r->local = !distrusted;
     if (r->local)
         apply_call(group->apply, &r->base.call);
     else

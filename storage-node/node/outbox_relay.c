@@ -1,8 +1,10 @@
 #include "node/outbox_relay.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/cq_list.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
@@ -14,7 +16,8 @@
 #include "proto/mail.pb-c.h"
 #include "state/mail_machine.h"
 
-#define QUEUE_MAX 8192 /* batches that wait for the thread: at most one a group */
+#define QUEUE_MAX 64       /* jobs of the thread: one that publishes, and a reopening now and then */
+#define PUBLISH_AT_ONCE 64 /* batches of as many shards that the sink makes safe together */
 
 enum { M_RECORDS, M_BYTES, M_AGE, M_ROWS };
 static const struct cq_metric rows[M_ROWS] = {
@@ -43,9 +46,11 @@ struct batch {
     bool from_cursor; /* a new term: where the cursor stands */
     struct pending events[RELAY_BATCH_EVENTS];
     size_t count;
+    size_t bytes;
     size_t acknowledged; /* from the front */
     bool more;
     enum cq_rc rc;
+    struct cq_list link; /* in outbox_relay.ready */
 };
 
 /* What waits in a shard's outbox. */
@@ -79,7 +84,10 @@ struct outbox_relay {
     uint64_t outbox_max; /* bytes of a shard's outbox */
     struct event_health health;
     bool stopped;
-    struct batch *current; /* the thread's: whose events are acknowledged now */
+    pthread_mutex_t lock;
+    struct cq_list ready;                 /* batches for the thread; under lock */
+    bool publishing;                      /* the thread has been told and will look; under lock */
+    struct batch *taken[PUBLISH_AT_ONCE]; /* the thread's: whose events are acknowledged now */
     struct relay_shard *shards[GROUPS_MAX];
 };
 
@@ -94,15 +102,17 @@ static int position_cmp(struct outbox_position a, struct outbox_position b)
 
 static void on_published(struct io_loop *loop, void *arg);
 
+/* A ticket is the batch's place and the event's in it. */
 static void on_acknowledged(void *ctx, uint64_t ticket)
 {
     struct outbox_relay *r = ctx;
-    r->current->acknowledged = ticket + 1;
+    r->taken[ticket >> 32]->acknowledged = (size_t)(uint32_t)ticket + 1;
 }
 
 /* One event to the sink; a malformed one is counted and passed over, or it would stop the shard's relay for ever. */
-static enum cq_rc publish_one(struct outbox_relay *r, struct batch *b, size_t n, struct cq_err *err)
+static enum cq_rc publish_one(struct outbox_relay *r, size_t place_of_batch, size_t n, struct cq_err *err)
 {
+    struct batch *b = r->taken[place_of_batch];
     const struct event_place place = {.shard = b->shard->group->record.group,
                                       .index = b->events[n].position.index,
                                       .sub_index = b->events[n].position.sub_index};
@@ -113,7 +123,7 @@ static enum cq_rc publish_one(struct outbox_relay *r, struct batch *b, size_t n,
         event_count_dropped(event_row_peek(b->events[n].bytes), EVENT_DROP_MALFORMED);
         return CQ_OK;
     }
-    record.ticket = n;
+    record.ticket = (uint64_t)place_of_batch << 32 | n;
     b->events[n].given = true;
     rc = event_sink_publish(r->sink, &record, err);
     if (rc == CQ_E_OVERLOADED && (rc = event_sink_poll(r->sink, err)) == CQ_OK)
@@ -136,49 +146,96 @@ static void discard(struct batch *b)
     b->acknowledged = b->count;
 }
 
+/* All of them, and what the sink does for safety (a sync of its file) once. After a failure nothing counts that was
+ * not acknowledged. */
+static enum cq_rc publish_taken(struct outbox_relay *r, size_t count, struct cq_err *err)
+{
+    enum cq_rc rc = CQ_OK;
+    for (size_t at = 0; at < count && rc == CQ_OK; at++)
+        for (size_t n = 0; n < r->taken[at]->count && rc == CQ_OK; n++)
+            rc = publish_one(r, at, n, err);
+    if (rc == CQ_OK)
+        rc = event_sink_poll(r->sink, err);
+    for (size_t at = 0; at < count && rc == CQ_OK; at++)
+        r->taken[at]->acknowledged = r->taken[at]->count; /* those that were passed over too */
+    return rc;
+}
+
+static size_t take_ready(struct outbox_relay *r)
+{
+    struct cq_list *link;
+    size_t count = 0;
+    pthread_mutex_lock(&r->lock);
+    while (count < PUBLISH_AT_ONCE && (link = cq_list_first(&r->ready)) != NULL) {
+        cq_list_remove(link);
+        r->taken[count++] = cq_list_entry(link, struct batch, link);
+    }
+    pthread_mutex_unlock(&r->lock);
+    return count;
+}
+
+static void publish_ready(struct outbox_relay *r)
+{
+    struct cq_err err = {0};
+    size_t count = take_ready(r);
+    enum cq_rc rc = r->sink ? publish_taken(r, count, &err) : CQ_OK;
+    if (r->sink)
+        event_health_note(&r->health, rc, &err, cq_time_mono_us());
+    for (size_t at = 0; at < count; at++) {
+        struct batch *b = r->taken[at];
+        if (!r->sink)
+            discard(b);
+        count_produced(b);
+        b->rc = rc;
+        io_loop_post(r->node->control, on_published, b);
+    }
+}
+
+/* What has piled up meanwhile? */
+static bool more_is_ready(struct outbox_relay *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool more = !cq_list_empty(&r->ready);
+    r->publishing = more;
+    pthread_mutex_unlock(&r->lock);
+    return more;
+}
+
+/* One round is one job, so that others of the thread get their turn. */
 static void publish(void *arg)
 {
-    struct batch *b = arg;
-    struct outbox_relay *r = b->shard->relay;
-    struct cq_err err = {0};
-    r->current = b;
-    b->rc = CQ_OK;
-    if (!r->sink)
-        discard(b);
-    for (size_t i = 0; r->sink && i < b->count && b->rc == CQ_OK; i++)
-        b->rc = publish_one(r, b, i, &err);
-    if (r->sink && b->rc == CQ_OK)
-        b->rc = event_sink_poll(r->sink, &err);
-    if (r->sink && b->rc == CQ_OK)
-        b->acknowledged = b->count; /* those that were passed over too */
-    count_produced(b);
-    if (r->sink)
-        event_health_note(&r->health, b->rc, &err, cq_time_mono_us());
-    io_loop_post(r->node->control, on_published, b);
+    struct outbox_relay *r = arg;
+    do
+        publish_ready(r);
+    while (more_is_ready(r) && io_pool_submit(r->thread, publish, r) != CQ_OK);
 }
 
 /* ---- The apply thread: reading ---- */
 
 static void on_read(struct io_loop *loop, void *arg);
 
+static bool take_event(void *ctx, struct outbox_position position, struct cq_slice event)
+{
+    struct batch *b = ctx;
+    struct pending *e = &b->events[b->count++];
+    e->position = position;
+    e->bytes = cq_pool_slice(b->pool, event);
+    b->bytes += event.len;
+    return b->count < RELAY_BATCH_EVENTS && b->bytes < RELAY_BATCH_BYTES;
+}
+
 static void read_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc)
 {
     (void)group;
     struct batch *b = cq_containerof(call, struct batch, call);
-    size_t bytes = 0;
+    struct cq_err err = {0};
     if (rc == CQ_OK && b->from_cursor)
         b->after = mail_machine_outbox_cursor(machine);
-    struct outbox_position at = b->after;
-    while (rc == CQ_OK && b->count < RELAY_BATCH_EVENTS && bytes < RELAY_BATCH_BYTES) {
-        struct pending *e = &b->events[b->count];
-        struct cq_err err = {0};
-        rc = mail_machine_outbox_next(machine, at, b->pool, &e->position, &e->bytes, &err);
-        if (rc != CQ_OK)
-            break;
-        at = e->position;
-        bytes += e->bytes.len;
-        b->count++;
-    }
+    uint64_t events = 0, bytes;
+    if (rc == CQ_OK)
+        mail_machine_outbox_backlog(machine, &events, &bytes);
+    if (rc == CQ_OK)
+        rc = events ? mail_machine_outbox_walk(machine, b->after, take_event, b, &err) : CQ_E_EOF;
     b->more = rc == CQ_OK;
     b->rc = rc == CQ_E_EOF ? CQ_OK : rc;
     io_loop_post(b->shard->relay->node->control, on_read, b);
@@ -207,6 +264,18 @@ static void fetch(struct relay_shard *s)
     apply_call(s->group->apply, &b->call);
 }
 
+/* False: the thread cannot be told now, and has nothing of it. */
+static bool hand_over(struct outbox_relay *r, struct batch *b)
+{
+    pthread_mutex_lock(&r->lock);
+    bool told = r->publishing || io_pool_submit(r->thread, publish, r) == CQ_OK;
+    r->publishing = told;
+    if (told)
+        cq_list_push_back(&r->ready, &b->link);
+    pthread_mutex_unlock(&r->lock);
+    return told;
+}
+
 static void on_read(struct io_loop *loop, void *arg)
 {
     (void)loop;
@@ -214,7 +283,7 @@ static void on_read(struct io_loop *loop, void *arg)
     struct relay_shard *s = b->shard;
     if (b->from_cursor)
         s->published = s->advanced = b->after;
-    if (b->rc != CQ_OK || b->count == 0 || s->relay->stopped || io_pool_submit(s->relay->thread, publish, b) != CQ_OK)
+    if (b->rc != CQ_OK || b->count == 0 || s->relay->stopped || !hand_over(s->relay, b))
         batch_end(b);
 }
 
@@ -428,6 +497,8 @@ struct outbox_relay *outbox_relay_new(struct node *node, struct event_sink *sink
     event_health_init(&r->health);
     r->outbox_max = node->config->node.outbox_max;
     r->thread = io_pool_new("events", 1, QUEUE_MAX);
+    pthread_mutex_init(&r->lock, NULL);
+    cq_list_init(&r->ready);
     io_timer_init(&r->timer, node->control, on_timer);
     if (sink) {
         sink->acknowledged = on_acknowledged;
@@ -462,6 +533,7 @@ void outbox_relay_free(struct outbox_relay **relay)
     event_health_fini(&r->health);
     for (uint32_t id = 0; id < GROUPS_MAX; id++)
         free(r->shards[id]);
+    pthread_mutex_destroy(&r->lock);
     free(r);
     *relay = NULL;
 }

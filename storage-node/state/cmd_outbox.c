@@ -28,12 +28,15 @@ COMMAND(cmd_outbox_advance)
     struct outbox_position at = {m->group.outbox_index, m->group.outbox_sub_index};
     if (to.index >= a->position.index)
         return CQ_FAIL(a->v.err, CQ_E_INVALID, "outbox cursor to index %llu", (unsigned long long)to.index);
-    struct state_key all;
+    struct state_key all, from, after;
     key_begin(&all, db_space(m->db), 0, KEY_OUTBOX);
+    key_after_prefix(&all, &after);
+    from = all; /* nothing is left before the cursor, but a store that has not forgotten it yet would be long to pass */
+    key_u64(&from, at.index);
     struct outbox_position *gone = cq_pool_calloc(a->v.pool, STATE_EFFECTS_MAX, sizeof *gone);
     size_t count = 0;
     enum cq_rc rc = CQ_OK;
-    struct db_iter *iter = db_iter_prefix(m->db, &all);
+    struct db_iter *iter = db_iter_new(m->db, key_slice(&from), key_slice(&after));
     while (count < STATE_EFFECTS_MAX && (rc = db_iter_next(iter)) == CQ_OK) {
         const uint8_t *rest = key_rest(db_iter_key(iter)).data;
         struct outbox_position event = {cq_get_be64(rest), cq_get_be32(rest + 8)};

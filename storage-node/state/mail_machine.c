@@ -159,23 +159,50 @@ bool mail_machine_reclaim_due(struct machine *machine, uint64_t now)
     return due;
 }
 
+enum cq_rc mail_machine_outbox_walk(struct machine *machine, struct outbox_position after, outbox_take_fn *take,
+                                    void *ctx, struct cq_err *err)
+{
+    struct mail_machine *m = mail_machine_of(machine);
+    struct state_key from, prefix, end;
+    key_begin(&prefix, db_space(m->db), 0, KEY_OUTBOX);
+    key_after_prefix(&prefix, &end);
+    from = prefix;
+    key_u64(&from, after.index);
+    key_u32(&from, after.sub_index + (planted(PLANT_SKIP_EVENT) && after.sub_index == 0));
+    key_u8(&from, 0); /* the first key over `after` itself */
+    struct db_iter *iter = db_iter_new(m->db, key_slice(&from), key_slice(&end));
+    enum cq_rc rc;
+    bool more = true;
+    while (more && (rc = db_iter_next(iter)) == CQ_OK) {
+        const uint8_t *rest = key_rest(db_iter_key(iter)).data;
+        struct cq_slice event;
+        if ((rc = bytes_record_get(db_iter_value(iter), &event)) != CQ_OK)
+            break;
+        more = take(ctx, (struct outbox_position){cq_get_be64(rest), cq_get_be32(rest + 8)}, event);
+    }
+    db_iter_free(&iter);
+    return rc == CQ_OK || rc == CQ_E_EOF ? rc : CQ_FAIL(err, rc, "outbox of group %u", m->config.group);
+}
+
+struct one_event {
+    struct cq_pool *pool;
+    struct outbox_position *position;
+    struct cq_slice *event;
+};
+
+static bool take_one(void *ctx, struct outbox_position position, struct cq_slice event)
+{
+    struct one_event *one = ctx;
+    *one->position = position;
+    *one->event = cq_pool_slice(one->pool, event);
+    return false;
+}
+
 enum cq_rc mail_machine_outbox_next(struct machine *machine, struct outbox_position after, struct cq_pool *pool,
                                     struct outbox_position *position_r, struct cq_slice *event_r, struct cq_err *err)
 {
-    struct mail_machine *m = mail_machine_of(machine);
-    struct state_key key;
-    struct cq_slice found, value;
-    key_begin(&key, db_space(m->db), 0, KEY_OUTBOX);
-    key_u64(&key, after.index);
-    key_u32(&key, after.sub_index + (planted(PLANT_SKIP_EVENT) && after.sub_index == 0));
-    key_u8(&key, 0); /* the first key over `after` itself */
-    enum cq_rc rc = first_of(m, &key, pool, &found, &value);
-    if (rc == CQ_OK)
-        rc = bytes_record_get(value, event_r);
-    if (rc != CQ_OK)
-        return rc == CQ_E_EOF ? rc : CQ_FAIL(err, rc, "outbox of group %u", m->config.group);
-    *position_r = (struct outbox_position){cq_get_be64(key_rest(found).data), cq_get_be32(key_rest(found).data + 8)};
-    return CQ_OK;
+    struct one_event one = {pool, position_r, event_r};
+    return mail_machine_outbox_walk(machine, after, take_one, &one, err);
 }
 
 uint64_t mail_machine_outbox_oldest(struct machine *machine)
@@ -184,7 +211,7 @@ uint64_t mail_machine_outbox_oldest(struct machine *machine)
     struct outbox_position at;
     struct cq_slice bytes;
     uint64_t time = 0;
-    if (mail_machine_outbox_next(machine, (struct outbox_position){0, 0}, pool, &at, &bytes, NULL) == CQ_OK) {
+    if (mail_machine_outbox_next(machine, mail_machine_outbox_cursor(machine), pool, &at, &bytes, NULL) == CQ_OK) {
         ProtobufCAllocator allocator = mail_allocator(pool);
         const Chasqui__Outbox__Event *event = chasqui__outbox__event__unpack(&allocator, bytes.len, bytes.data);
         time = event ? event->time : 0;

@@ -78,8 +78,12 @@ struct outbox_position {
     uint64_t index;
     uint32_t sub_index;
 };
-/* The first event after `after`: CQ_OK, CQ_E_EOF when there is none. *event_r is an encoded OutboxEvent
- * (proto/outbox.proto) in the pool. */
+/* Gives the events after `after` one by one, in their order, until take() says false (CQ_OK) or there are no more
+ * (CQ_E_EOF). The event, an encoded OutboxEvent (proto/outbox.proto), is valid during the call. */
+typedef bool outbox_take_fn(void *ctx, struct outbox_position position, struct cq_slice event);
+enum cq_rc mail_machine_outbox_walk(struct machine *machine, struct outbox_position after, outbox_take_fn *take,
+                                    void *ctx, struct cq_err *err);
+/* The first event after `after`: CQ_OK, CQ_E_EOF when there is none. *event_r is in the pool. */
 enum cq_rc mail_machine_outbox_next(struct machine *machine, struct outbox_position after, struct cq_pool *pool,
                                     struct outbox_position *position_r, struct cq_slice *event_r, struct cq_err *err);
 /* Events up to here have been published and removed. */

@@ -48,7 +48,9 @@ struct apply_thread {
     struct cq_list queue; /* of items; under lock */
     size_t queued;        /* of them those that somebody waits for */
     bool stopping;
-    struct cq_list touched; /* groups with effects to take; the thread's own */
+    /* The thread's own. */
+    struct cq_list touched; /* groups that the run has applied to */
+    struct cq_list held;    /* groups whose effects are held back, the longest first */
     struct cq_pool *pool;
 };
 
@@ -58,7 +60,9 @@ struct apply_group {
     struct machine *machine;
     void *ctx;
     /* All below is the thread's own. */
-    struct cq_list touched;
+    struct cq_list touched, held;
+    uint64_t held_since_us;
+    size_t held_entries, held_bytes;
     struct apply_call *waiting; /* for their index, in the order of index, then of arrival */
     size_t effects_under_way;   /* taken and not written */
     enum cq_rc health;
@@ -187,6 +191,8 @@ static const struct writer_item_ops effects_ops = {
 
 static void take_effects(struct apply_group *g)
 {
+    cq_list_remove(&g->held);
+    g->held_entries = g->held_bytes = 0;
     struct machine_effects *effects = g->machine ? g->machine->ops->effects_take(g->machine) : NULL;
     if (!effects)
         return;
@@ -200,6 +206,33 @@ static void take_effects(struct apply_group *g)
     e->effects = effects;
     g->effects_under_way++;
     writer_add(e->apply->config.writer, &e->base);
+}
+
+static uint64_t held_until_us(const struct apply_thread *t)
+{
+    struct cq_list *first = cq_list_first(&t->held);
+    uint64_t hold_us = t->apply->config.hold_ms * UINT64_C(1000);
+    return first ? cq_list_entry(first, struct apply_group, held)->held_since_us + hold_us : UINT64_MAX;
+}
+
+static void hold_effects(struct apply_group *g)
+{
+    struct apply_thread *t = g->thread;
+    if (t->apply->config.hold_ms == 0 || g->held_entries >= APPLY_HOLD_ENTRIES || g->held_bytes >= APPLY_HOLD_BYTES) {
+        take_effects(g);
+    } else if (cq_list_empty(&g->held)) {
+        g->held_since_us = cq_time_mono_us();
+        cq_list_push_back(&t->held, &g->held);
+    }
+}
+
+static void take_held(struct apply_thread *t)
+{
+    if (cq_list_empty(&t->held))
+        return;
+    uint64_t now = cq_time_mono_us();
+    while (held_until_us(t) <= now)
+        take_effects(cq_list_entry(cq_list_first(&t->held), struct apply_group, held));
 }
 
 /* ---- Calls ---- */
@@ -251,6 +284,7 @@ static void check_health(struct apply_group *g)
     if (rc == CQ_OK || g->health != CQ_OK)
         return;
     g->health = rc;
+    cq_list_remove(&g->held);
     out->failed(out->ctx, g, rc);
     run_waiting(g, rc);
 }
@@ -299,6 +333,8 @@ static void do_commit(struct apply_group *g, const struct apply_entry *entry)
     if (outcome.notice.len)
         out->notice(out->ctx, g, outcome.account, outcome.notice);
     cq_metric_add(&apply_metrics, APPLY_M_ENTRIES, 1, outcome.rc != CQ_OK);
+    g->held_entries++;
+    g->held_bytes += entry->entry.len;
     if (cq_list_empty(&g->touched))
         cq_list_push_back(&g->thread->touched, &g->touched);
 }
@@ -308,6 +344,7 @@ static void do_commit(struct apply_group *g, const struct apply_entry *entry)
 static void close_machine(struct apply_group *g)
 {
     cq_list_remove(&g->touched);
+    cq_list_remove(&g->held);
     if (g->machine)
         g->machine->ops->close(g->machine);
     g->machine = NULL;
@@ -408,7 +445,7 @@ static size_t do_item(struct item *item)
     return bytes;
 }
 
-/* Gives away what the run has changed, and runs the calls that waited for it. */
+/* Tells how far the run has come, and runs the calls that waited for it. */
 static void end_run(struct apply_thread *t)
 {
     const struct apply_output *out = &t->apply->config.output;
@@ -419,7 +456,7 @@ static void end_run(struct apply_thread *t)
         if (g->health != CQ_OK || g->closing)
             continue;
         out->applied(out->ctx, g, g->machine, g->machine->ops->applied(g->machine));
-        take_effects(g); /* after it: what is durable is never ahead of what was told as applied */
+        hold_effects(g); /* after it: what is durable is never ahead of what was told as applied */
         run_waiting(g, CQ_OK);
     }
 }
@@ -451,16 +488,27 @@ static void list_move(struct cq_list *to, struct cq_list *from)
     }
 }
 
-/* Waits for items: false when the thread stops and none are left. */
+/* False: the time has come. */
+static bool wait_until(struct apply_thread *t, uint64_t us)
+{
+    const struct timespec until = {(time_t)(us / CQ_US_PER_S), (long)(us % CQ_US_PER_S) * 1000};
+    if (us == UINT64_MAX)
+        return pthread_cond_wait(&t->wake, &t->lock) == 0;
+    return pthread_cond_timedwait(&t->wake, &t->lock, &until) == 0;
+}
+
+/* Waits for items, and no longer than effects are held: false when the thread stops and no items are left. */
 static bool take_queue(struct apply_thread *t, struct cq_list *todo)
 {
+    uint64_t until = held_until_us(t);
     pthread_mutex_lock(&t->lock);
-    while (cq_list_empty(&t->queue) && !t->stopping)
-        pthread_cond_wait(&t->wake, &t->lock);
+    while (cq_list_empty(&t->queue) && !t->stopping && wait_until(t, until))
+        ;
     list_move(todo, &t->queue);
     t->queued = 0;
+    bool stopping = t->stopping;
     pthread_mutex_unlock(&t->lock);
-    return !cq_list_empty(todo);
+    return !stopping || !cq_list_empty(todo);
 }
 
 static void *thread_main(void *arg)
@@ -468,9 +516,11 @@ static void *thread_main(void *arg)
     struct apply_thread *t = arg;
     struct cq_list todo;
     cq_list_init(&todo);
-    while (take_queue(t, &todo))
+    while (take_queue(t, &todo)) {
         while (!cq_list_empty(&todo))
             run_some(t, &todo);
+        take_held(t);
+    }
     return NULL;
 }
 
@@ -481,9 +531,14 @@ static void thread_start(struct apply *apply, unsigned n)
     struct apply_thread *t = &apply->thread[n];
     t->apply = apply;
     pthread_mutex_init(&t->lock, NULL);
-    pthread_cond_init(&t->wake, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* the clock of cq_time_mono_us() */
+    pthread_cond_init(&t->wake, &attr);
+    pthread_condattr_destroy(&attr);
     cq_list_init(&t->queue);
     cq_list_init(&t->touched);
+    cq_list_init(&t->held);
     t->pool = cq_pool_new(APPLY_POOL_KEEP);
     CQ_ASSERT(pthread_create(&t->thread, NULL, thread_main, t) == 0);
     char name[16];
@@ -532,6 +587,7 @@ struct apply_group *apply_group_open(struct apply *apply, uint32_t group, struct
     g->machine = machine;
     g->health = machine ? CQ_OK : CQ_E_UNAVAILABLE;
     cq_list_init(&g->touched);
+    cq_list_init(&g->held);
     return g;
 }
 

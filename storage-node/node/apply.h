@@ -1,9 +1,9 @@
 /* The apply threads: committed entries go into the groups' state machines here, and reads run here, so that a machine
  * is touched by one thread and needs no locks. A group belongs to one of the threads for its whole life.
  *
- * After each run of items a group's effects go to the writer, and the outcome of a proposal goes to whoever waits for
- * it at once: the entry is committed, so its effects may be seen before they are written (the machine's overlay serves
- * them).
+ * The outcome of a proposal goes to whoever waits for it at once: the entry is committed, so its effects may be seen
+ * before they are written (the machine's overlay serves them). A group's effects go to the writer a moment later, those
+ * of several entries together: what they change again and again (counters, the account, the mailbox) is written once.
  *
  * The threads know nothing of Raft, RPC or mail: what happens next is told through a table of functions. */
 #ifndef APPLY_H
@@ -21,6 +21,9 @@ struct apply_group;
 #define APPLY_RUN_ITEMS 256        /* items between two looks at the clock, the effects and the queue */
 #define APPLY_RUN_BYTES (1u << 20) /* bytes of entries in one run */
 #define APPLY_POOL_KEEP (64u << 10)
+#define APPLY_HOLD_MS 250             /* effects of a group are held back so long, for more to come, ... */
+#define APPLY_HOLD_ENTRIES 128        /* ... or until they are of so many entries ... */
+#define APPLY_HOLD_BYTES (256u << 10) /* ... or so many bytes of entries */
 
 /* All are called on the group's apply thread, and must not wait. */
 struct apply_output {
@@ -40,6 +43,7 @@ struct apply_output {
 struct apply_config {
     struct writer *writer;
     unsigned threads; /* 1 .. APPLY_THREADS_MAX */
+    unsigned hold_ms; /* APPLY_HOLD_MS; 0: effects go to the writer after each run of items */
     struct apply_output output;
 };
 

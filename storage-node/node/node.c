@@ -75,8 +75,10 @@ static void make_threads(struct node *node)
     node->read_pool = io_pool_new("read", (size_t)c->node.read_threads, READ_QUEUE_MAX);
     struct writer_config writer = node_links_writer(node);
     node->writer = writer_new(&writer);
-    node->apply = apply_new(&(struct apply_config){
-        .writer = node->writer, .threads = (unsigned)c->node.apply_threads, .output = node_links_apply(node)});
+    node->apply = apply_new(&(struct apply_config){.writer = node->writer,
+                                                   .threads = (unsigned)c->node.apply_threads,
+                                                   .hold_ms = APPLY_HOLD_MS,
+                                                   .output = node_links_apply(node)});
     struct raft_thread_config raft = {.settings = node_raft_settings(&c->node),
                                       .store = node->dir.store,
                                       .writer = node->writer,

@@ -32,6 +32,7 @@ struct scene {
     struct apply *apply;
     struct apply_group *group[GROUPS];
     uint64_t next[GROUPS]; /* index of the next entry */
+    unsigned hold_ms;
     pthread_mutex_t lock;
     pthread_cond_t change;
     struct seen seen[GROUPS]; /* under lock */
@@ -105,6 +106,7 @@ static void start(struct scene *s)
     s->writer = writer_new(&(struct writer_config){.store = s->store, .fatal = on_fatal});
     s->apply = apply_new(&(struct apply_config){.writer = s->writer,
                                                 .threads = 3,
+                                                .hold_ms = s->hold_ms,
                                                 .output = {.ctx = s,
                                                            .outcome = on_outcome,
                                                            .notice = on_notice,
@@ -512,6 +514,63 @@ static void a_group_without_a_machine_answers_and_closes(void **state)
     s->group[2] = kept;
 }
 
+#define HOLD_FOR_EVER_MS 3600000
+
+static void restart_holding(struct scene *s, unsigned hold_ms)
+{
+    stop(s);
+    s->hold_ms = hold_ms;
+    start(s);
+}
+
+static uint64_t stored_index(struct scene *s, uint32_t group)
+{
+    uint64_t sum, applied;
+    sync_writer(s);
+    fake_machine_stored(s->store, group, &sum, &applied);
+    return applied;
+}
+
+static void effects_are_held_back_until_they_are_of_many_entries(void **state)
+{
+    struct scene *s = *state;
+    restart_holding(s, HOLD_FOR_EVER_MS);
+    for (unsigned n = 1; n < APPLY_HOLD_ENTRIES; n++)
+        commit(s, 1, 1, n % 2);
+    struct probe p;
+    probe(s, &p, 1, APPLY_HOLD_ENTRIES - 1);
+    WAIT_UNTIL(s, p.ran);
+    assert_int_equal(p.sum, APPLY_HOLD_ENTRIES - 1); /* they can be seen */
+    assert_int_equal(stored_index(s, 1), 0);
+    commit(s, 1, 1, false);
+    commit(s, 1, 1, false);
+    WAIT_UNTIL(s, s->seen[1].applied == APPLY_HOLD_ENTRIES + 1);
+    probe(s, &p, 1, 0); /* behind the end of that run */
+    WAIT_UNTIL(s, p.ran);
+    assert_true(stored_index(s, 1) >= APPLY_HOLD_ENTRIES);
+}
+
+static void effects_are_not_held_longer_than_their_time(void **state)
+{
+    struct scene *s = *state;
+    restart_holding(s, 1);
+    commit(s, 1, 1, false);
+    commit(s, 2, 1, false);
+    while (stored_index(s, 1) < 1 || stored_index(s, 2) < 1)
+        sched_yield();
+}
+
+static void effects_that_are_held_are_written_when_the_group_closes(void **state)
+{
+    struct scene *s = *state;
+    restart_holding(s, HOLD_FOR_EVER_MS);
+    commit(s, 1, 5, false);
+    commit(s, 4, 6, false);
+    restart_holding(s, 0);
+    assert_int_equal(stored_index(s, 1), 1);
+    assert_int_equal(stored_index(s, 4), 1);
+}
+
 static void after_a_crash_what_was_called_durable_is_there_and_the_rest_is_consistent(void **state)
 {
     struct scene *s = *state;
@@ -590,6 +649,9 @@ int main(void)
         CASE(digests_are_kept_at_the_same_indexes_whatever_the_runs),
         CASE(another_machine_begins_without_the_digests_of_the_last),
         CASE(a_group_without_a_machine_answers_and_closes),
+        CASE(effects_are_held_back_until_they_are_of_many_entries),
+        CASE(effects_are_not_held_longer_than_their_time),
+        CASE(effects_that_are_held_are_written_when_the_group_closes),
         CASE(after_a_crash_what_was_called_durable_is_there_and_the_rest_is_consistent),
         CASE(groups_are_independent_under_load),
     };

@@ -400,6 +400,8 @@ enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request
     enum ctl_exit status;
     if (strcmp(request->command->name, "cluster init") == 0)
         status = cluster_init(ctl, request, &rows);
+    else if (strcmp(request->command->name, "shard release") == 0)
+        status = ctl_release_shard(ctl, ctl_number_field(request, "shard"), &rows);
     else if (strcmp(request->command->name, "node release-ballast") == 0)
         status = ctl_release_ballast(ctl, request, &rows);
     else if (strcmp(request->command->name, "shard recover") == 0)

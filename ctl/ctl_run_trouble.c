@@ -14,8 +14,9 @@ static const struct topology_node *find_node(struct ctl *ctl, const struct topol
     return NULL;
 }
 
+/* A row when it was done. if_any: a node that has nothing of the kind is passed over. */
 static enum ctl_exit tell(struct ctl *ctl, const struct topology_node *node, uint16_t method,
-                          const ProtobufCMessage *message, struct ctl_rows *rows)
+                          const ProtobufCMessage *message, bool if_any, struct ctl_rows *rows)
 {
     const struct ctl_call call = {.address = node->address,
                                   .peer_roles = RPC_ROLE_STORAGE,
@@ -25,6 +26,8 @@ static enum ctl_exit tell(struct ctl *ctl, const struct topology_node *node, uin
     struct rpc_reply_in reply;
     struct cq_err err = {0};
     enum rpc_fate fate = ctl_rpc(ctl, &call, &reply, &err);
+    if (fate == RPC_ANSWERED && reply.rc == CQ_E_NOT_FOUND && if_any)
+        return CTL_DONE;
     if (fate != RPC_ANSWERED || reply.rc != CQ_OK)
         return ctl_complain(node->address, fate, &reply, &err);
     CTL_ADD_ROW(ctl, rows, ctl_uuid_text(ctl, node->uuid), cq_pool_cstr(ctl->pool, cq_slice_cstr(node->address)));
@@ -41,7 +44,31 @@ enum ctl_exit ctl_release_ballast(struct ctl *ctl, const struct ctl_request *req
         return status;
     ctl_field(request, "node", &name);
     const struct topology_node *node = find_node(ctl, topology, name);
-    status = node ? tell(ctl, node, CHASQUI__SYSTEM__METHOD__RELEASE_BALLAST, &message.base, rows) : CTL_REFUSED;
+    status = node ? tell(ctl, node, CHASQUI__SYSTEM__METHOD__RELEASE_BALLAST, &message.base, false, rows) : CTL_REFUSED;
+    topology_unref(&topology);
+    return status;
+}
+
+/* All nodes, because one that could not be reached may be asked again. */
+enum ctl_exit ctl_release_shard(struct ctl *ctl, uint32_t shard, struct ctl_rows *rows)
+{
+    Chasqui__System__ReleaseReplica message = CHASQUI__SYSTEM__RELEASE_REPLICA__INIT;
+    const struct topology *topology;
+    enum ctl_exit status = ctl_topology(ctl, &topology), one;
+    if (status != CTL_DONE)
+        return status;
+    const struct topology_shard *found = topology_shard(topology, shard);
+    message.group = shard;
+    for (size_t i = 0; found && i < found->replica_count; i++) {
+        one = tell(ctl, &topology->nodes[found->replicas[i].node], CHASQUI__SYSTEM__METHOD__RELEASE_REPLICA,
+                   &message.base, true, rows);
+        if (one != CTL_DONE)
+            status = one;
+    }
+    if (!found || (status == CTL_DONE && rows->count == 0)) {
+        fprintf(stderr, "chasquictl: shard %u is not put aside anywhere; see chasquictl shard show %u\n", shard, shard);
+        status = CTL_REFUSED;
+    }
     topology_unref(&topology);
     return status;
 }

@@ -40,6 +40,7 @@ enum ctl_exit ctl_member(struct ctl *ctl, const struct ctl_request *request, str
 enum ctl_exit ctl_verify(struct ctl *ctl, uint32_t shard, struct ctl_rows *rows);
 
 /* What one node or shard is told to do about its own trouble (ctl_run_trouble.c). */
+enum ctl_exit ctl_release_shard(struct ctl *ctl, uint32_t shard, struct ctl_rows *rows);
 enum ctl_exit ctl_release_ballast(struct ctl *ctl, const struct ctl_request *request, struct ctl_rows *rows);
 
 /* Replicas of the shard that have forgotten something take part again, for what they still have (ctl_run_recover.c). */

@@ -316,12 +316,15 @@ size_t apply_group_points(const struct apply_group *g, struct apply_point points
 static void do_commit(struct apply_group *g, const struct apply_entry *entry)
 {
     const struct apply_output *out = &g->thread->apply->config.output;
+    struct apply_marks *marks = g->thread->apply->config.marks;
     struct cq_pool *pool = g->thread->pool;
     struct machine_outcome outcome = {.rc = CQ_E_UNKNOWN_OUTCOME};
     cq_pool_clear(pool);
     if (g->health == CQ_OK && !g->closing) {
         struct machine_outcome applied = {0};
+        apply_marks_begin(marks, g->id, entry->position.index);
         g->machine->ops->apply(g->machine, entry->position, entry->entry, pool, &applied);
+        apply_marks_end(marks, g->id);
         check_health(g);
         if (g->health == CQ_OK) {
             outcome = applied;
@@ -516,11 +519,13 @@ static void *thread_main(void *arg)
     struct apply_thread *t = arg;
     struct cq_list todo;
     cq_list_init(&todo);
+    apply_marks_thread_start();
     while (take_queue(t, &todo)) {
         while (!cq_list_empty(&todo))
             run_some(t, &todo);
         take_held(t);
     }
+    apply_marks_thread_end();
     return NULL;
 }
 

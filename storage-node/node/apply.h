@@ -10,6 +10,7 @@
 #define APPLY_H
 
 #include "base/cq_metrics.h"
+#include "node/apply_marks.h"
 #include "node/writer.h"
 #include "raft/raft_bytes.h"
 #include "state/machine.h"
@@ -42,8 +43,9 @@ struct apply_output {
 
 struct apply_config {
     struct writer *writer;
-    unsigned threads; /* 1 .. APPLY_THREADS_MAX */
-    unsigned hold_ms; /* APPLY_HOLD_MS; 0: effects go to the writer after each run of items */
+    struct apply_marks *marks; /* NULL: none are set */
+    unsigned threads;          /* 1 .. APPLY_THREADS_MAX */
+    unsigned hold_ms;          /* APPLY_HOLD_MS; 0: effects go to the writer after each run of items */
     struct apply_output output;
 };
 

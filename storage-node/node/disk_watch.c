@@ -218,6 +218,7 @@ static void fence(const struct disk_watch *w)
 {
     cq_log(CQ_ERROR, "disk.fenced", CQ_F_STR("action", "the process ends: a write has not come back"),
            CQ_F_U64("under_way_ms", w->pulse.under_us / 1000));
+    apply_marks_forgive(w->node->marks);
     _exit(EXIT_STALLED);
 }
 

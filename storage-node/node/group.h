@@ -33,9 +33,10 @@ struct group {
     /* Hints for other threads than the Raft thread, which sets them. */
     _Atomic int role; /* enum raft_group_role */
     _Atomic uint64_t term;
-    _Atomic uint64_t leader; /* replica id; 0: not known */
-    _Atomic bool failed;     /* the replica has stopped */
-    _Atomic bool absent;     /* it was destroyed: groups_find() does not find it, until there is another one */
+    _Atomic uint64_t leader;      /* replica id; 0: not known */
+    _Atomic uint64_t quarantined; /* index of the entry that crashed apply: the replica is put aside; 0: it is not */
+    _Atomic bool failed;          /* the replica has stopped */
+    _Atomic bool absent;          /* it was destroyed: groups_find() does not find it, until there is another one */
 
     _Atomic uint64_t time;          /* us: no entry of ours has a later time; never falls */
     _Atomic uint64_t applied;       /* by the apply thread */

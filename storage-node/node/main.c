@@ -47,6 +47,7 @@ int main(int argc, char **argv)
                                          .format = (enum cq_log_format)config.log.format,
                                          .level = (enum cq_log_level)config.log.level});
     struct node *node = NULL;
+    apply_marks_watch_signals();
     if (node_start(&config, &node, &err) == CQ_OK) {
         node_run(node);
         node_free(&node);

@@ -76,6 +76,7 @@ static void make_threads(struct node *node)
     struct writer_config writer = node_links_writer(node);
     node->writer = writer_new(&writer);
     node->apply = apply_new(&(struct apply_config){.writer = node->writer,
+                                                   .marks = node->marks,
                                                    .threads = (unsigned)c->node.apply_threads,
                                                    .hold_ms = APPLY_HOLD_MS,
                                                    .output = node_links_apply(node)});
@@ -156,6 +157,8 @@ static enum cq_rc start_steps(struct node *node, struct cq_err *err)
     if (rc != CQ_OK)
         return rc;
     rc = node_links_mark(node, err);
+    if (rc == CQ_OK)
+        rc = apply_marks_open(node->dir.path, &node->marks, err);
     if (rc != CQ_OK)
         return rc;
     fill_hello(node);
@@ -280,6 +283,7 @@ void node_free(struct node **node_p)
     if (node->dir.store && store_rocksdb_flush(node->dir.store, NULL) == CQ_OK)
         cq_log(CQ_INFO, "node.stopped", CQ_F_U64("boot", node->dir.boot));
     sync_mark_free(&node->mark);
+    apply_marks_close(&node->marks);
     data_dir_close(&node->dir);
     io_tls_free(&node->server_tls);
     io_tls_free(&node->client_tls);

@@ -46,6 +46,7 @@ struct node {
     struct sync_mark *mark;
     struct writer *writer;
     struct apply *apply;
+    struct apply_marks *marks;
     struct io_pool *read_pool;
     struct io_pool *resolver; /* host names */
     struct raft_thread *raft;

@@ -64,6 +64,22 @@ static bool check_worker_loop(void *ctx, char text[static ADMIN_TEXT_MAX])
     return loop_turns(worker_loop(ctx), text);
 }
 
+/* The other groups are served. */
+static bool check_quarantine(void *ctx, char text[static ADMIN_TEXT_MAX])
+{
+    struct node *node = ctx;
+    size_t len = 0;
+    snprintf(text, ADMIN_TEXT_MAX, "nothing is put aside");
+    for (uint32_t id = 0; id < GROUPS_MAX && len < ADMIN_TEXT_MAX; id++) {
+        const struct group *group = groups_find(&node->groups, id);
+        if (group && atomic_load(&group->quarantined))
+            len +=
+                (size_t)snprintf(text + len, ADMIN_TEXT_MAX - len, "%sshard %u at entry %llu",
+                                 len ? ", " : "put aside: ", id, (unsigned long long)atomic_load(&group->quarantined));
+    }
+    return true;
+}
+
 /* A full node is ready: it serves reads and deletes. */
 static bool check_space(void *ctx, char text[static ADMIN_TEXT_MAX])
 {
@@ -89,6 +105,7 @@ static bool check_disk(void *ctx, char text[static ADMIN_TEXT_MAX])
 void node_checks_add(struct node *node)
 {
     admin_check_add_fn(node->admin, "disk", ADMIN_READY, check_disk, node);
+    admin_check_add_fn(node->admin, "quarantine", ADMIN_READY, check_quarantine, node);
     admin_check_add_fn(node->admin, "space", ADMIN_READY, check_space, node);
     admin_check_add_fn(node->admin, "groups", ADMIN_READY | ADMIN_STARTUP, check_groups, node);
     admin_check_add_fn(node->admin, "stopping", ADMIN_READY, check_stopping, node);

@@ -302,6 +302,41 @@ enum cq_rc node_group_open(struct node *node, const struct node_group_spec *spec
     return CQ_OK;
 }
 
+/* An entry has crashed the process twice while it was applied. All replicas apply the same entry: this one waits, out
+ * of Raft, for a build that can, and the node's other groups live. */
+static bool put_aside(struct node *node, const struct replica_record *record)
+{
+    struct apply_blame blame;
+    if (!apply_marks_quarantined(node->marks, record->group, &blame))
+        return false;
+    cq_log(CQ_ERROR, "group.quarantined", CQ_F_U64("group", record->group), CQ_F_U64("index", blame.index),
+           CQ_F_U64("crashes", blame.crashes), CQ_F_U64("ends", blame.ends),
+           CQ_F_STR("action", "with a build that is right, chasquictl shard release"));
+    struct group *group = cq_new(struct group);
+    group_set_record(group, record);
+    group->watches = watch_table_new();
+    group->apply = apply_group_open(node->apply, record->group, NULL);
+    apply_group_set_ctx(group->apply, group);
+    group->raft = node->raft;
+    atomic_store(&group->failed, true);
+    atomic_store(&group->quarantined, blame.index);
+    atomic_store_explicit(&node->groups.by_id[record->group], group, memory_order_release);
+    return true;
+}
+
+enum cq_rc node_group_release(struct node *node, struct group *group, struct cq_err *err)
+{
+    uint64_t index = atomic_load(&group->quarantined);
+    if (index == 0)
+        return CQ_FAIL(err, CQ_E_NOT_FOUND, "shard %u is not put aside on this node", group->record.group);
+    enum cq_rc rc = apply_marks_release(node->marks, group->record.group, err);
+    if (rc != CQ_OK || !atomic_compare_exchange_strong(&group->quarantined, &index, 0))
+        return rc;
+    cq_log(CQ_WARN, "group.released", CQ_F_U64("group", group->record.group), CQ_F_U64("index", index));
+    const struct replica_record record = group_replica_record(group);
+    return node_group_reload(node, group, &record, err);
+}
+
 enum cq_rc node_groups_load(struct node *node, struct cq_err *err)
 {
     struct replica_record *records = cq_calloc(GROUPS_MAX, sizeof *records);
@@ -316,7 +351,8 @@ enum cq_rc node_groups_load(struct node *node, struct cq_err *err)
     atomic_store(&node->lost, lost);
     for (size_t i = 0; i < count && rc == CQ_OK; i++) {
         atomic_store(&node->opening[records[i].group], true);
-        rc = node_group_load(node, &records[i], NULL, NULL, err);
+        if (!put_aside(node, &records[i]))
+            rc = node_group_load(node, &records[i], NULL, NULL, err);
     }
     free(records);
     if (rc == CQ_OK)

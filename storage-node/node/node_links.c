@@ -20,6 +20,7 @@ static void on_write_failed(void *ctx, const struct cq_err *err)
     const struct node *node = ctx;
     if (strstr(err->text, "Corruption")) /* RocksDB's word: its own work has met something that does not read */
         data_dir_note_damage(&node->dir, err->text, NULL);
+    apply_marks_forgive(node->marks);
     cq_log(CQ_ERROR, "store.write_failed", CQ_F_STR("action", "the process ends at once"), CQ_F_ERR(err));
     _exit(EXIT_WRITE_FAILED);
 }

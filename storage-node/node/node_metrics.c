@@ -7,7 +7,7 @@ static const char *const store_kinds[] = {"table", "blob", "blob_live", "memtabl
 static const char *const disk_kinds[] = {"free", "total"};
 static const char *const queues[] = {"writer", "apply", "read"};
 
-enum { M_STORE, M_PENDING, M_DELAYED, M_STOPPED, M_DISK, M_QUEUE, M_ROWS };
+enum { M_STORE, M_PENDING, M_DELAYED, M_STOPPED, M_DISK, M_QUEUE, M_QUARANTINED, M_ROWS };
 static const struct cq_metric rows[M_ROWS] = {
     [M_STORE] = CQ_GAUGE("chasqui_store_bytes",
                          "Size of the store: tables, blob files (garbage included; live: an estimate without it), "
@@ -19,6 +19,8 @@ static const struct cq_metric rows[M_ROWS] = {
     [M_STOPPED] = CQ_GAUGE("chasqui_store_writes_stopped", "1: writes wait for compaction"),
     [M_DISK] = CQ_GAUGE("chasqui_disk_bytes", "The file system of the data directory", CQ_LABEL("kind", disk_kinds)),
     [M_QUEUE] = CQ_GAUGE("chasqui_threadpool_queue_depth", "What waits for a thread", CQ_LABEL("pool", queues)),
+    [M_QUARANTINED] = CQ_GAUGE("chasqui_raft_groups_quarantined",
+                               "Replicas put aside because an entry crashed the process twice: a person must look"),
 };
 struct cq_metrics node_metrics = CQ_METRICS_OF(rows);
 
@@ -43,9 +45,20 @@ static void set_disk(const struct node *node)
     cq_gauge_set(&node_metrics, M_DISK, (int64_t)(fs.f_blocks * fs.f_frsize), 1);
 }
 
+static int64_t quarantined(const struct node *node)
+{
+    int64_t count = 0;
+    for (uint32_t id = 0; id < GROUPS_MAX; id++) {
+        const struct group *group = groups_find(&node->groups, id);
+        count += group && atomic_load(&group->quarantined) != 0;
+    }
+    return count;
+}
+
 void node_metrics_set(void *ctx)
 {
     struct node *node = ctx;
+    cq_gauge_set(&node_metrics, M_QUARANTINED, quarantined(node));
     set_store(node);
     set_disk(node);
     cq_gauge_set(&node_metrics, M_QUEUE, (int64_t)writer_queue_length(node->writer), 0);

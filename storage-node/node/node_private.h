@@ -12,6 +12,10 @@ enum cq_rc node_group_load(struct node *node, const struct replica_record *recor
 enum cq_rc node_group_reload(struct node *node, struct group *group, const struct replica_record *record,
                              struct cq_err *err);
 
+/* Opens a replica again that was put aside because of an entry (group->quarantined). On a fiber. CQ_E_NOT_FOUND: it was
+ * not. */
+enum cq_rc node_group_release(struct node *node, struct group *group, struct cq_err *err);
+
 /* All groups whose records the store has, at the start. */
 enum cq_rc node_groups_load(struct node *node, struct cq_err *err);
 

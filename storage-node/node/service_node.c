@@ -9,7 +9,7 @@
 #include "node/cluster_init.h"
 #include "node/disk_watch.h"
 #include "node/fiber_wait.h"
-#include "node/node.h"
+#include "node/node_private.h"
 #include "node/reseeder.h"
 #include "node/scrubber.h"
 #include "node/topology_keeper.h"
@@ -93,6 +93,8 @@ static void look_run(struct apply_call *call, struct apply_group *group, struct 
 
 static const char *role_name(const struct group *group)
 {
+    if (atomic_load(&group->quarantined))
+        return "quarantined";
     if (atomic_load(&group->failed))
         return "failed";
     switch (atomic_load(&group->role)) {
@@ -267,6 +269,23 @@ static enum cq_rc distrust(struct simple *s)
     if (m)
         chasqui__system__distrust_replica__free_unpacked(m, NULL);
     return rc;
+}
+
+static enum cq_rc release_replica(struct simple *s)
+{
+    struct group *group = NULL;
+    Chasqui__System__ReleaseReplica *m = chasqui__system__release_replica__unpack(NULL, s->body.len, s->body.data);
+    enum cq_rc rc = m ? find_replica(s, m->group, &group) : CQ_FAIL(&s->err, CQ_E_PROTO, "the request does not decode");
+    if (rc == CQ_OK)
+        rc = node_group_release(s->node, group, &s->err);
+    if (m)
+        chasqui__system__release_replica__free_unpacked(m, NULL);
+    return rc;
+}
+
+static void on_release_replica(struct rpc_request *request, void *ctx)
+{
+    run_simple(request, ctx, release_replica);
 }
 
 static enum cq_rc release_ballast(struct simple *s)
@@ -468,6 +487,7 @@ static const struct rpc_method methods[] = {
     ROW(VERIFY_STATE, OPERATORS, RPC_METHOD_READ, on_verify_state),
     ROW(RECOVER_REPLICA, OPERATORS, RPC_METHOD_COMMAND, on_recover),
     ROW(DISTRUST_REPLICA, OPERATORS, RPC_METHOD_COMMAND, on_distrust),
+    ROW(RELEASE_REPLICA, OPERATORS, RPC_METHOD_COMMAND, on_release_replica),
     ROW(RELEASE_BALLAST, OPERATORS, RPC_METHOD_COMMAND, on_release_ballast),
     ROW(WATCH_TOPOLOGY, EVERYBODY, RPC_METHOD_READ | RPC_METHOD_STREAM | RPC_METHOD_INLINE, on_watch_topology),
 };

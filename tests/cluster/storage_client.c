@@ -5,6 +5,7 @@
  *     storage_client probe  CA CERT KEY CLUSTER FILE SEED SECONDS ADDRESS...
  *     storage_client fill   CA CERT KEY CLUSTER FILE SEED SECONDS ADDRESS...
  *     storage_client empty  CA CERT KEY CLUSTER FILE ADDRESS...
+ *     storage_client poison CA CERT KEY CLUSTER FILE ADDRESS...
  *     storage_client verify CA CERT KEY CLUSTER FILE ADDRESS...
  *     storage_client watch  CA CERT KEY CLUSTER FILE ADDRESS...
  *     storage_client roles  CA CERTS_FOLDER - CLUSTER - ADDRESS
@@ -13,8 +14,8 @@
  * FILE: "ok ACCOUNT UID SEED SIZE", or "unknown ACCOUNT 0 SEED SIZE" when the outcome is not known. fill: the same
  * with large messages into accounts that a load has made, until each account's shard says that there is too little
  * space. empty: removes all messages of all accounts. verify: reads everything; each acknowledged message is there
- * once, whole, under its UID; nothing else is there but what was unknown. A message's octets follow from its seed. probe:
- * storage_client_probe.c; verify reads its FILE too. */
+ * once, whole, under its UID; nothing else is there but what was unknown. A message's octets follow from its seed.
+ * probe: storage_client_probe.c; verify reads its FILE too. */
 #include "storage_client.h"
 
 #include <stdlib.h>
@@ -38,17 +39,18 @@ int main(int argc, char **argv)
     bool load = argc >= 10 && strcmp(argv[1], "load") == 0;
     bool probe = argc >= 10 && strcmp(argv[1], "probe") == 0;
     bool fill = argc >= 10 && strcmp(argv[1], "fill") == 0;
+    bool poison = argc >= 8 && strcmp(argv[1], "poison") == 0;
     bool empty = argc >= 8 && strcmp(argv[1], "empty") == 0;
     bool verify = argc >= 8 && strcmp(argv[1], "verify") == 0;
     bool watch = argc >= 8 && strcmp(argv[1], "watch") == 0;
     if (argc == 8 && strcmp(argv[1], "roles") == 0)
         return check_roles(&client, argv + 2, argv[7]);
-    if (!load && !probe && !fill && !empty && !verify && !watch) {
+    if (!load && !probe && !fill && !empty && !poison && !verify && !watch) {
         fprintf(stderr, "usage: storage_client load|probe|fill CA CERT KEY CLUSTER FILE SEED SECONDS ADDRESS...\n"
                         "       storage_client verify CA CERT KEY CLUSTER FILE ADDRESS...\n");
         return 2;
     }
-    client.file = fopen(argv[6], verify || empty ? "r" : "a");
+    client.file = fopen(argv[6], verify || empty || poison ? "r" : "a");
     if (!client.file) {
         perror(argv[6]);
         return 1;
@@ -76,6 +78,8 @@ int main(int argc, char **argv)
         client.until_us = cq_time_mono_us() + strtoull(argv[8], NULL, 10) * CQ_US_PER_S;
         rc = run_sessions(&client, argv + 2, argv + 9, argc - 9, fill_fiber);
         printf("%u acknowledged, %u accounts refused, %u failures\n", client.acked, client.refused, client.failures);
+    } else if (poison) {
+        rc = run_sessions(&client, argv + 2, argv + 7, argc - 7, poison_fiber);
     } else if (empty) {
         rc = run_sessions(&client, argv + 2, argv + 7, argc - 7, empty_fiber);
         printf("%u removed, %u failures\n", client.acked, client.failures);

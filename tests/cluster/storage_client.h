@@ -72,6 +72,7 @@ void append_one(struct session *s);
 void load_fiber(void *arg);
 void fill_fiber(void *arg);
 void empty_fiber(void *arg);
+void poison_fiber(void *arg);
 void verify_read_file(FILE *file);
 size_t verify_line_count(void);
 void verify_fiber(void *arg);

@@ -1,4 +1,5 @@
-/* fill: appends until the shards refuse for want of space. empty: removes everything, as a client would. */
+/* fill: appends until the shards refuse for want of space. empty: removes everything, as a client would. poison: asks
+ * for a mailbox whose name crashes nodes that have tests/support/poison.c. */
 #include "storage_client.h"
 
 #include <stdlib.h>
@@ -84,6 +85,24 @@ void empty_fiber(void *arg)
             complain(s, "expunge", rc, &err);
         else
             io_fiber_sleep(100);
+    }
+    c->running--;
+}
+
+/* The first account alone; whatever comes of it. */
+void poison_fiber(void *arg)
+{
+    struct session *s = arg;
+    struct client *c = s->client;
+    struct cq_err err = {0};
+    uint64_t id;
+    if (c->arg == NULL) {
+        c->arg = s;
+        static const struct mail_limits limits = {.directory_version = 1};
+        enum cq_rc rc = mailstore_create_account(s->store, &s->account, &limits, CQ_SLICE("x@test"), &err);
+        if (rc == CQ_OK)
+            rc = mailstore_create(s->store, &s->account, CQ_SLICE("CHASQUI-POISON"), MAIL_USE_NONE, &id, &err);
+        printf("shard %u: %s\n", topology_group_of(c->topology, s->account.id), cq_rc_name(rc));
     }
     c->running--;
 }

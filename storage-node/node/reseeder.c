@@ -400,7 +400,7 @@ void reseeder_start(struct reseeder *r)
 static void on_stop_step(struct io_timer *timer)
 {
     struct reseeder *r = cq_containerof(timer, struct reseeder, look);
-    if (r->running == 0 && !r->straying)
+    if (r->running == 0 && !r->straying && r->fetching == 0)
         io_loop_stop(r->loop);
     else
         io_timer_start(timer, 5);

@@ -7,6 +7,7 @@
 #include "base/cq_metrics.h"
 #include "node/group.h"
 #include "reseed/reseed_record.h"
+#include "state/mail_machine.h"
 
 struct node;
 struct reseeder;
@@ -41,6 +42,17 @@ void reseeder_want(struct reseeder *reseeder, struct group *group, enum reseed_r
  * count; at once it stands last for election (SUSPECT_PARTS), or not at all and serves nothing (SUSPECT_STATE); then it
  * is copied. Any thread. */
 void reseeder_distrust(struct reseeder *reseeder, struct group *group, enum reseed_suspect how);
+
+/* Chunks of a body that this replica cannot read, from any other one. Embedded in its owner, who lives until done(),
+ * which is called once, on the re-seeding loop. CQ_OK: they are here now. */
+struct reseeder_fetch {
+    struct group *group;
+    const struct body_piece *pieces;
+    size_t count;
+    void (*done)(struct reseeder_fetch *fetch, enum cq_rc rc);
+    struct reseeder *reseeder; /* reseeder_fetch()'s */
+};
+void reseeder_fetch(struct reseeder *reseeder, struct reseeder_fetch *fetch);
 
 /* For a look: what the group's re-seeding does ("" nothing; waiting, chunks, summaries, state, cleanup), and the bytes
  * that the present attempt has copied. */

@@ -322,6 +322,27 @@ static enum cq_rc try_address(struct attempt *a, const char *address, struct cq_
     return rc;
 }
 
+#define PICK_MS 3000
+
+enum cq_rc reseeder_pick(struct attempt *a, const char *address, struct cq_slice names, struct cq_buf *page,
+                         struct cq_err *err)
+{
+    Chasqui__Reseed__Read read = CHASQUI__RESEED__READ__INIT;
+    struct rpc_reply_in reply = {0};
+    struct cq_pool *pool = cq_pool_new(POOL_SIZE);
+    dial(a, address);
+    read.group = a->group->record.group;
+    read.bytes = RESEED_PAGE_BYTES;
+    read.names = (ProtobufCBinaryData){.len = names.len, .data = (uint8_t *)(uintptr_t)names.data};
+    enum cq_rc rc = call(a, CHASQUI__RESEED__METHOD__PICK, &read.base, PICK_MS, pool, &reply, err);
+    if (rc == CQ_OK && reply.rc != CQ_OK)
+        rc = refused(a, reply.rc, NULL, err);
+    if (rc == CQ_OK && !cq_buf_slice_add(page, reply.raw))
+        rc = CQ_FAIL(err, CQ_E_PROTO, "%s: a page that is too large", address);
+    cq_pool_free(&pool);
+    return rc;
+}
+
 enum cq_rc reseeder_find_source(struct attempt *a, struct cq_err *err)
 {
     const struct topology *t = topology_keeper_get(a->node->keeper);

@@ -23,7 +23,7 @@ enum reseeder_metric_row {
 /* One group's place; the loop's own. */
 struct reseed_slot {
     bool running, unfinished; /* unfinished: a clean-up is to be done */
-    bool forced; /* what runs is a forced recovery */
+    bool forced;              /* what runs is a forced recovery */
     uint64_t not_before_us;
     struct io_fiber_ref fiber;
 };
@@ -39,6 +39,7 @@ struct reseeder {
     struct reseed_slot at[GROUPS_MAX];
     struct io_fiber_ref strays; /* reseeder_strays.c */
     bool straying;
+    unsigned fetching; /* reseeder_fetch.c */
     uint64_t stray_not_before_us[GROUPS_MAX];
 };
 
@@ -68,6 +69,10 @@ enum cq_rc reseeder_take_id(struct attempt *a, struct cq_err *err);
 /* The shard map names this replica. */
 enum cq_rc reseeder_tell_map(struct attempt *a, struct cq_err *err);
 void reseeder_close_session(struct attempt *a, bool flipped);
+/* Chunks by name from any replica; the rows go to page. */
+#define FETCHES_MAX 16 /* bodies that are fetched at the same time; more are not */
+enum cq_rc reseeder_pick(struct attempt *a, const char *address, struct cq_slice names, struct cq_buf *page,
+                         struct cq_err *err);
 
 /* ---- reseeder_flip.c ---- */
 /* Through the writer; returns when it is written, or durable. */

@@ -49,6 +49,8 @@ struct shard_request {
     struct cq_buf head; /* encoded Answer */
     struct body_piece *pieces;
     size_t piece_count;
+    struct reseeder_fetch fetch; /* what does not read, from another replica; once */
+    bool fetched;
 };
 
 /* ---- Back to the worker ---- */
@@ -191,11 +193,24 @@ static void on_body_confirm(struct io_loop *loop, void *arg)
     raft_thread_read(worker_node(r->worker)->raft, &r->base);
 }
 
+/* On the re-seeding loop. */
+static void on_fetched(struct reseeder_fetch *fetch, enum cq_rc rc);
+
+static void fetch_body(struct shard_request *r)
+{
+    r->fetched = true;
+    r->fetch = (struct reseeder_fetch){
+        .group = r->base.group, .pieces = r->pieces, .count = r->piece_count, .done = on_fetched};
+    reseeder_fetch(worker_node(r->worker)->reseeder, &r->fetch);
+}
+
 /* Any thread. What this replica's own state refuses, or cannot give, the leader may know better. */
 static void body_refused(struct shard_request *r, enum cq_rc rc)
 {
     if (r->local && group_leads(r->base.group))
         io_loop_post(worker_loop(r->worker), on_body_confirm, r);
+    else if (rc == CQ_E_CORRUPT && !r->local && !r->fetched && r->piece_count)
+        fetch_body(r);
     else
         answer(r, r->local ? CQ_E_NOT_LEADER : rc, false, cq_buf_slice(&r->head), CQ_SLICE_NONE);
 }
@@ -256,6 +271,17 @@ static void body_read(void *arg)
         body_refused(r, rc);
     }
     cq_buf_fini(&payload);
+}
+
+static void on_fetched(struct reseeder_fetch *fetch, enum cq_rc rc)
+{
+    struct shard_request *r = cq_containerof(fetch, struct shard_request, fetch);
+    if (rc == CQ_OK)
+        rc = io_pool_submit(worker_node(r->worker)->read_pool, body_read, r);
+    else
+        rc = CQ_E_CORRUPT;
+    if (rc != CQ_OK)
+        body_refused(r, rc);
 }
 
 static void body_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc)

@@ -87,10 +87,20 @@ static void read_page(void *arg)
     }
 }
 
+/* Any replica: of a chunk that is right nothing else matters. */
+static enum cq_rc find_any(struct question *q, uint32_t id)
+{
+    q->group = groups_find(&q->node->groups, id);
+    return q->group && q->group->record.generation
+               ? CQ_OK
+               : CQ_FAIL(&q->err, CQ_E_NOT_FOUND, "no replica of group %u is here", id);
+}
+
 static enum cq_rc prepare(struct question *q)
 {
     const Chasqui__Reseed__Read *read = q->read;
-    enum cq_rc rc = find_group(q->node, read->group, &q->group, &q->err);
+    enum cq_rc rc = q->method == CHASQUI__RESEED__METHOD__PICK ? find_any(q, read->group)
+                                                               : find_group(q->node, read->group, &q->group, &q->err);
     if (rc == CQ_OK)
         rc = reseed_cursor_set(&q->at.cursor, cq_slice_of(read->cursor.data, read->cursor.len), &q->err);
     if (rc != CQ_OK)
@@ -347,7 +357,7 @@ static void on_join(struct rpc_request *request, void *ctx)
 
 static const struct rpc_method methods[] = {
     ROW(CHUNKS, on_page), ROW(SUMMARIES, on_page), ROW(OPEN, on_open), ROW(STATE, on_page),
-    ROW(NAMED, on_page),  ROW(CLOSE, on_close),    ROW(JOIN, on_join),
+    ROW(NAMED, on_page),  ROW(CLOSE, on_close),    ROW(JOIN, on_join), ROW(PICK, on_page),
 };
 
 struct rpc_service service_reseed(struct worker *worker)

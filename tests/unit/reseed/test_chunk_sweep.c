@@ -153,6 +153,62 @@ static void every_chunk_that_does_not_read_is_found_and_no_other(void **state)
     assert_found(many, 6, 1); /* one chunk a step */
 }
 
+/* What RocksDB's own work meets stops all writes, of whatever it concerns, until the store is opened again. */
+static enum cq_rc write_something(struct store *store, struct cq_err *err)
+{
+    struct store_batch *batch = store_batch_new(store);
+    store_batch_put(batch, STORE_LOCAL, CQ_SLICE("key"), CQ_SLICE("value"));
+    enum cq_rc rc = store_write(store, batch, true, err);
+    store_batch_free(&batch);
+    return rc;
+}
+
+static struct store *open_loud(void)
+{
+    struct store_rocksdb_config loud = config;
+    struct store *store = NULL;
+    loud.quiet = false;
+    assert_int_equal(store_rocksdb_open(path, false, &loud, &store, NULL), CQ_OK);
+    return store;
+}
+
+static void collect_garbage(struct store *store)
+{
+    const struct chunk_id id = id_of(1);
+    delete_chunk(store, &id); /* so that there is some */
+    assert_int_equal(store_rocksdb_flush(store, NULL), CQ_OK);
+    store_rocksdb_reclaim(store, UINT64_C(1) << 40);
+}
+
+static void a_store_that_met_damage_goes_on_after_the_sweep(void **state)
+{
+    (void)state;
+    struct chunk_id found[CHUNKS + 1];
+    struct cq_err err = {0};
+    fill();
+    damage(17);
+    damage(30);
+    struct store *store = open_loud();
+    for (unsigned i = 2; i < 16; i++) {
+        const struct chunk_id id = id_of(i);
+        delete_chunk(store, &id);
+    }
+    collect_garbage(store);
+    assert_int_equal(write_something(store, &err), CQ_E_IO);
+    if (!strstr(err.text, "Corruption"))
+        fail_msg("%s", err.text);
+    store_close(&store);
+    store = open_store(false);
+    collect_garbage(store); /* quiet: it does not */
+    assert_int_equal(write_something(store, &err), CQ_OK);
+    store_close(&store);
+    assert_int_equal(sweep(1 << 20, found), 2);
+    store = open_loud();
+    collect_garbage(store);
+    assert_int_equal(write_something(store, &err), CQ_OK);
+    store_close(&store);
+}
+
 static void an_empty_store_has_nothing_to_find(void **state)
 {
     (void)state;
@@ -169,6 +225,7 @@ int main(void)
     snprintf(path, sizeof path, "%s/store", base_dir);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(every_chunk_that_does_not_read_is_found_and_no_other, fresh),
+        cmocka_unit_test_setup(a_store_that_met_damage_goes_on_after_the_sweep, fresh),
         cmocka_unit_test_setup(an_empty_store_has_nothing_to_find, fresh),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,6 +98,34 @@ static enum cq_rc new_account_of(struct admin_request *r, struct dir_account_new
     return rc == CQ_OK ? place(r, account) : rc;
 }
 
+/* Does it say what the account is? What it does not name may be anything. */
+static bool says_the_same(const struct admin_request *r, const struct dir_account_new *wanted,
+                          const struct dir_account *account)
+{
+    return (!admin_has(r, "plan") || cq_slice_eq(wanted->plan, cq_slice_cstr(account->plan->name))) &&
+           (!admin_has(r, "home") || cq_slice_eq(wanted->home_dc, account->home_dc)) &&
+           (!admin_has(r, "quota") || wanted->quota_bytes == account->quota_bytes) &&
+           (!admin_has(r, "quota-messages") || wanted->quota_messages == account->quota_messages) &&
+           (!wanted->admin || account->admin);
+}
+
+/* An add that is repeated, or whose answer was lost: the account is as it says, and has that password. */
+static enum cq_rc judge_active(struct admin_request *r, const struct dir_account_new *wanted,
+                               const struct dir_account *account)
+{
+    struct auth_identity identity;
+    const struct auth_login login = {DIR_IMAP, account->address, admin_field(r, "password")};
+    enum cq_rc rc = says_the_same(r, wanted, account)
+                        ? auth_verify(r->service->worker->auth, &login, r->pool, &identity, &r->err)
+                        : CQ_E_AUTH;
+    if (rc != CQ_E_AUTH && rc != CQ_E_DENIED)
+        return rc;
+    return CQ_FAIL(&r->err, CQ_E_EXISTS,
+                   "%.*s exists already and is %s, with another password or other settings; see chasquictl account "
+                   "password, account set",
+                   CQ_SLICE_ARG(account->address), dir_state_name(account->state));
+}
+
 /* A first attempt may have got anywhere: its row is there without the shard's half, or the reconciler has finished it.
  */
 static enum cq_rc judge_existing(struct admin_request *r, const struct dir_account *account)
@@ -140,6 +168,10 @@ enum cq_rc admin_account_add(struct admin_request *r)
     if (rc != CQ_OK)
         return rc;
     rc = directory_account_create(r->service->worker->directory, &wanted, r->pool, &account, &r->err);
+    if (rc == CQ_E_EXISTS && account.id && account.state == DIR_ACTIVE) {
+        rc = judge_active(r, &wanted, &account);
+        return rc == CQ_OK ? show_again(r, account.id) : rc;
+    }
     if (rc == CQ_E_EXISTS)
         rc = judge_existing(r, &account);
     if (rc == CQ_E_NOT_FOUND)

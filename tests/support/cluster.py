@@ -104,8 +104,8 @@ class Cluster:
             raise RuntimeError(f"chasquictl {' '.join(args)}: {done.stderr[-1000:]}")
         return done.stdout
 
-    def ctl_json(self, *args):
-        return json.loads(self.ctl("-o", "json", *args))
+    def ctl_json(self, *args, stdin=None):
+        return json.loads(self.ctl("-o", "json", *args, stdin=stdin))
 
     def add_account(self, address, password):
         self.secrets.append(password)

@@ -187,6 +187,13 @@ struct quota_hot_verdict quota_hot_peek(struct quota_hot *hot, const struct quot
     return decided(QUOTA_HOT_ALLOWED, BY_CREDIT, entry->peeks_until_us);
 }
 
+void quota_hot_charged(struct quota_hot *hot, const struct quota_hot_key *key)
+{
+    struct entry *entry = find(hot, key);
+    if (entry)
+        entry->peeks = 0;
+}
+
 void quota_hot_give_back(struct quota_hot *hot, const struct quota_hot_key *key, uint32_t cost, uint64_t lease_until_us,
                          uint64_t now_us)
 {

@@ -51,6 +51,9 @@ struct quota_hot_verdict quota_hot_take(struct quota_hot *hot, const struct quot
 struct quota_hot_verdict quota_hot_peek(struct quota_hot *hot, const struct quota_hot_key *key, uint32_t cost,
                                         uint64_t now_us);
 
+/* It has happened, and Redis is told: the credit ends, so that the next peek sees it. */
+void quota_hot_charged(struct quota_hot *hot, const struct quota_hot_key *key);
+
 /* A take that turned out to be for nothing. */
 void quota_hot_give_back(struct quota_hot *hot, const struct quota_hot_key *key, uint32_t cost, uint64_t lease_until_us,
                          uint64_t now_us);

@@ -223,6 +223,7 @@ static struct quota_hot_verdict decide_hot(struct quota_question *question, cons
         return quota_hot_take(rates->hot, &key, bucket->cost, quota_redis_lease_us(rates->redis, bucket->kind), now);
     if (question->op == QUOTA_RATE_PEEK)
         return quota_hot_peek(rates->hot, &key, bucket->cost, now);
+    quota_hot_charged(rates->hot, &key);
     return (struct quota_hot_verdict){.action = QUOTA_HOT_ASK};
 }
 

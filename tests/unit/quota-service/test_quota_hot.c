@@ -85,6 +85,9 @@ static void a_credit_answers_peeks_alone(void **state)
     assert_int_equal(quota_hot_peek(hot, &key, 1, NOW).action, QUOTA_HOT_ASK);
     quota_hot_credit(hot, &key, 2, NOW + LEASE);
     assert_int_equal(quota_hot_peek(hot, &key, 1, NOW + LEASE).action, QUOTA_HOT_ASK);
+    quota_hot_credit(hot, &key, 2, NOW + LEASE);
+    quota_hot_charged(hot, &key); /* a log-in has failed: the next one asks */
+    assert_int_equal(quota_hot_peek(hot, &key, 1, NOW).action, QUOTA_HOT_ASK);
     quota_hot_free(&hot);
 }
 

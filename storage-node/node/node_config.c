@@ -8,7 +8,7 @@ static const char *const profile_names[] = {[RAFT_LAN] = "lan", [RAFT_WAN] = "wa
 /* An election time-out is many heartbeats, and a heartbeat many round trips. */
 static const struct {
     uint64_t election_us, heartbeat_us;
-} profiles[] = {[RAFT_LAN] = {1000000, 100000}, [RAFT_WAN] = {2000000, 200000}};
+} profiles[] = {[RAFT_LAN] = {1000000, 100000}, [RAFT_WAN] = {1500000, 150000}};
 
 static const struct cq_setting rows[] = {
     CQ_SET_STRING(struct node_settings, cluster, "cluster", NULL,
@@ -40,7 +40,7 @@ static const struct cq_setting rows[] = {
                     "At a stop: how long leadership is handed over and requests may finish."),
     CQ_SET_CHOICE(struct node_settings, raft_profile, "raft.profile", "lan", profile_names,
                   "How far storage nodes are apart: lan, round trips of a few milliseconds (election time-out 1s, "
-                  "heartbeat 100ms); wan, data centres with up to 100 ms between them (2s, 200ms). The same on all "
+                  "heartbeat 100ms); wan, data centres with up to 100 ms between them (1500ms, 150ms). The same on all "
                   "nodes."),
     CQ_SET_DURATION(struct node_settings, election_us, "raft.election_timeout", "0", "0", "60s",
                     "A replica that hears nothing from its leader for one to two of these stands for election. The end "

@@ -15,7 +15,7 @@ static void a_profile_gives_the_times_that_are_not_set(void **state)
         uint64_t election_us, heartbeat_us;
         uint32_t election_ms, heartbeat_ms;
     } cases[] = {
-        {RAFT_LAN, 0, 0, 1000, 100},     {RAFT_WAN, 0, 0, 2000, 200},          {RAFT_WAN, 700000, 0, 700, 200},
+        {RAFT_LAN, 0, 0, 1000, 100},     {RAFT_WAN, 0, 0, 1500, 150},          {RAFT_WAN, 700000, 0, 700, 150},
         {RAFT_LAN, 0, 30000, 1000, 30},  {RAFT_WAN, 3000000, 80000, 3000, 80}, {RAFT_LAN, 50000, 10000, 50, 10},
         {RAFT_LAN, 49999, 9999, 50, 10}, /* too short: the least that is allowed */
     };

@@ -4,11 +4,14 @@ Clusters live for a few runs each. A run is one fault (or two), from a moment wh
 work all the time. At the end of a cluster everything is read once more, and the checker judges its whole history."""
 
 import argparse
+import fcntl
 import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -289,6 +292,35 @@ def find_planted(lab, options, work):
     return 1 if missed else 0
 
 
+def sweep(folder):
+    """Disks of runs that were killed themselves: nobody else could remove the images."""
+    os.makedirs(folder, exist_ok=True)
+    for name in os.listdir(folder):
+        try:
+            with open(os.path.join(folder, name, "alive")) as alive:
+                fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for session in os.listdir(os.path.join(folder, name)):
+                    shutil.rmtree(os.path.join(folder, name, session, "data"), ignore_errors=True)
+        except OSError:
+            pass
+
+
+def end_at_once(work):
+    """An interrupt ends everything. This is the first process of its namespace: whom it kills is what it has started."""
+    def interrupted(number, frame):
+        os.kill(-1, signal.SIGKILL)
+        with open("/proc/self/mounts") as mounts:
+            mounted = [line.split()[1] for line in mounts if line.split()[1].startswith(work)]
+        for place in mounted:
+            subprocess.run(["umount", "-l", place])
+        shutil.rmtree(work, ignore_errors=True)
+        print("interrupted", flush=True)
+        os._exit(130)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tests/fault/run", description=__doc__.split("\n")[0])
     parser.add_argument("build_dir", nargs="?", default=os.path.join(TOP, "build/release"))
@@ -311,16 +343,20 @@ def main():
     if unknown:
         parser.error(f"no kind {', '.join(sorted(unknown))}; see --list")
 
-    def interrupted(number, frame):
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupted)
-    work = os.path.join(options.work, f"run-{os.getppid()}-{int(time.time())}")
-    os.makedirs(work)
+    if os.getpid() != 1:  # an interrupt kills whatever it can see
+        parser.error("start it by tests/fault/run: it needs namespaces of its own")
+    sweep(options.work)
+    work = tempfile.mkdtemp(prefix="run-", dir=options.work)
+    alive = open(os.path.join(work, "alive"), "w")  # locked as long as this process lives
+    fcntl.flock(alive, fcntl.LOCK_EX)
+    end_at_once(work)
     lab = Lab(work)
     table = Table()
     if options.planted:
-        return find_planted(lab, options, work)
+        status = find_planted(lab, options, work)
+        if not options.keep:
+            shutil.rmtree(work)
+        return status
     passed = failed = 0
     began = time.monotonic()
     try:
@@ -340,13 +376,10 @@ def main():
                     passed += max(0, len(session.runs) - bad)
                     session.tell()
                 kinds = kinds[max(1, len(session.runs)):]
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-        failed += 1
     finally:
         shutil.rmtree(os.path.join(work, "certs"), ignore_errors=True)
-        if not os.listdir(work):
-            os.rmdir(work)
+        if not [name for name in os.listdir(work) if name != "alive"]:
+            shutil.rmtree(work)
     print(f"\n{(time.monotonic() - began) / 60:.1f} minutes\n\n{table.markdown()}")
     if options.table:
         with open(options.table, "w") as f:

@@ -65,7 +65,7 @@ static enum cq_rc probe_append(struct session *s, struct mail_appended *appended
         s->client->acked++;
     else if (rc == CQ_E_UNKNOWN_OUTCOME)
         s->client->unknown++;
-    else if (!try_on(rc))
+    else if (!try_on(rc) && rc != CQ_E_NO_SPACE)
         complain(s, "append", rc, err);
     if (rc == CQ_OK || rc == CQ_E_UNKNOWN_OUTCOME)
         fprintf(s->client->file, "%s %llu %u %llu %u\n", rc == CQ_OK ? "ok" : "unknown",

@@ -181,11 +181,12 @@ class Session:
             self.blame("broken", "clients do not come to rest")
         self.probe.stop()
         settled = time.monotonic() + SETTLE
-        for line in self.probe.verify():
+        damage_done = any(KINDS[name].ends for name, _ in self.runs)
+        for line in self.probe.verify(damage_done):
             kind = "lost" if "lost" in line else "duplicated" if "twice" in line or "nobody" in line else \
                 "uid" if "UID" in line else "broken"
             self.blame(kind, f"probe: {line}")
-        self.verify(any(KINDS[name].ends for name, _ in self.runs))
+        self.verify(damage_done)
         time.sleep(max(0, settled - time.monotonic()))
         self.crew.final_reading()
         for error in self.crew.errors():

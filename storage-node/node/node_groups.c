@@ -483,18 +483,30 @@ struct withhold_all {
     struct writer_item base;
     struct node *node;
     struct fiber_wait wait;
+    size_t count;
 };
 
 static void withhold_all_encode(struct writer_item *item, struct store_batch *batch)
 {
     struct withhold_all *w = cq_containerof(item, struct withhold_all, base);
-    size_t count;
-    replica_withhold_all(w->node->dir.store, batch, &count, NULL);
+    replica_withhold_all(w->node->dir.store, batch, &w->count, NULL);
 }
 
 static void withhold_all_durable(struct writer_item *item)
 {
     fiber_wait_signal(&cq_containerof(item, struct withhold_all, base)->wait);
+}
+
+/* Without replicas it is a node that has lost its store, and the count of its starts with it. */
+static void tell_stale(const struct node *node, uint64_t boot, size_t replicas)
+{
+    cq_log(replicas ? CQ_ERROR : CQ_WARN, replicas ? "node.stale_disk" : "node.starts_lost",
+           CQ_F_U64("boot", node->dir.boot), CQ_F_U64("seen", boot), CQ_F_U64("replicas", replicas),
+           CQ_F_STR("action", replicas
+                                  ? "this is an older copy of the node's data directory; the process ends, and its "
+                                    "replicas are replaced by new ones after the next start"
+                                  : "the process ends, and goes on after the next start: others take nothing from "
+                                    "a start that they hold for an earlier one"));
 }
 
 void node_is_stale(struct node *node, uint64_t boot)
@@ -505,9 +517,7 @@ void node_is_stale(struct node *node, uint64_t boot)
     fiber_wait_begin(&w.wait);
     writer_add(node->writer, &w.base);
     fiber_wait(&w.wait);
-    cq_log(CQ_ERROR, "node.stale_disk", CQ_F_U64("boot", node->dir.boot), CQ_F_U64("seen", boot),
-           CQ_F_STR("action", "this is an older copy of the node's data directory; the process ends, and its replicas "
-                              "are replaced by new ones after the next start"));
+    tell_stale(node, boot, w.count);
     data_dir_raise_boot(&node->dir, boot, &err); /* last: a start before it comes here again */
     _exit(EXIT_STALE);
 }

@@ -241,6 +241,9 @@ static void accept_cb(struct ev_loop *ev, ev_io *w, int revents)
         if (errno == EAGAIN || errno == EWOULDBLOCK || io_timer_active(&listener->pause))
             break; /* other errors are about one connection that is gone already (accept(2)) */
     }
+    if (is_full(listener))
+        cq_log_limited(1, CQ_WARN, "listener.full", CQ_F_STR("listener", listener->options.name),
+                       CQ_F_U64("connections", listener->count->live));
     listener_watch(listener);
 }
 

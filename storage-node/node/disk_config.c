@@ -20,7 +20,7 @@ static const struct cq_setting rows[] = {
                "Use from which it accepts nothing but deletes, membership and votes."),
     CQ_SET_INT(struct disk_settings, space.last, "disk.last_limit", "97", 10, 98, "per cent",
                "Use at which the ballast is given up."),
-    CQ_SET_SIZE(struct disk_settings, ballast, "disk.ballast", "1GiB", "0", "1TiB",
+    CQ_SET_SIZE(struct disk_settings, ballast, "disk.ballast", "256MiB", "0", "1TiB",
                 "Size of the ballast at most: a file that keeps room for the way back from a full disk. It has a "
                 "hundredth of the file system, 64 MiB at least. 0: none."),
     CQ_SET_DURATION(struct disk_settings, reclaim_us, "disk.reclaim_interval", "10m", "1s", "1000h",

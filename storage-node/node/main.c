@@ -4,6 +4,7 @@
 
 #include "base/cq_args.h"
 #include "base/cq_log.h"
+#include "node/descriptors.h"
 #include "node/node.h"
 #include "node/node_limits.h"
 
@@ -48,6 +49,7 @@ int main(int argc, char **argv)
                                          .level = (enum cq_log_level)config.log.level});
     struct node *node = NULL;
     apply_marks_watch_signals();
+    descriptors_fit(&config);
     if (node_start(&config, &node, &err) == CQ_OK) {
         node_run(node);
         node_free(&node);

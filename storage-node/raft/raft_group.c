@@ -342,6 +342,32 @@ static void step_message(struct raft_group *group, struct raft_peer *from, struc
     raft_group_step(group, &step);
 }
 
+static struct raft_server *own_server(struct raft_group *group)
+{
+    struct raft_configuration *conf = &group->raft.configuration;
+    for (unsigned i = 0; i < conf->n; i++)
+        if (conf->servers[i].id == group->owner.replica)
+            return &conf->servers[i];
+    return NULL;
+}
+
+/* libraft lets nobody vote whom his own latest configuration gives no vote. But the candidate's configuration says
+ * whose votes count, and that one may be another: who has just been given a vote and has not heard of it must vote, or
+ * nobody can win when the leader dies in that moment. Term, log and the vote that was given are judged as ever, and a
+ * vote that does not count in the candidate's configuration is not counted. */
+static void step_vote_request(struct raft_group *group, struct raft_peer *from, struct raft_wire *wire,
+                              struct raft_message *m)
+{
+    struct raft_server *self = own_server(group);
+    int role = self ? self->role : RAFT_VOTER;
+    if (self)
+        self->role = RAFT_VOTER;
+    step_message(group, from, wire, m);
+    self = own_server(group);
+    if (self)
+        self->role = role;
+}
+
 /* libraft frees the first entry's batch unless it hands it back; nothing is in it. */
 static void step_append(struct raft_group *group, struct raft_peer *from, struct raft_wire *wire,
                         struct raft_message *m)
@@ -515,6 +541,8 @@ void raft_group_receive(struct raft_group *group, struct raft_peer *from, const 
     converters[wire->type](wire, &m);
     if (wire->type == RAFT_WIRE_APPEND && wire->count)
         step_append(group, from, wire, &m);
+    else if (wire->type == RAFT_WIRE_VOTE_REQUEST)
+        step_vote_request(group, from, wire, &m);
     else
         step_message(group, from, wire, &m);
 }

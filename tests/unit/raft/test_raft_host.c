@@ -497,6 +497,36 @@ static void only_one_change_at_a_time_is_taken(void **state)
     end(sim);
 }
 
+/* The leader gives a vote and dies before the one who got it hears of that: the third needs that vote. */
+static void who_was_just_given_a_vote_uses_it_without_knowing(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0), *given = sim->nodes[(leader->index + 1) % 3];
+    struct raft_member members[3];
+    append(sim, leader, 0, 1, 0);
+    assert_int_equal(raft_host_members(leader->host, 1, members, 3), 3);
+    members[given->index].role = RAFT_MEMBER_STANDBY;
+    reconfigured(sim, members, 3);
+    append(sim, leader, 0, 2, 0);
+    run_for(sim, SIM_S);
+    sim_net_block(sim, leader->index, given->index, true);
+    members[given->index].role = RAFT_MEMBER_VOTER;
+    assert_int_equal(raft_host_reconfigure(leader->host, 1, members, 3), CQ_OK);
+    sim_node_turn(leader);
+    run_for(sim, 100 * SIM_MS);
+    assert_int_equal(raft_host_members(given->host, 1, members, 3), 3);
+    assert_int_equal(members[given->index].role, RAFT_MEMBER_STANDBY); /* as far as it knows */
+    sim_node_crash(leader, true);
+    run_for(sim, 5 * SIM_S);
+    struct sim_node *next = wait_leader(sim, 0);
+    assert_true(next != leader && next != given);
+    append(sim, next, 0, 3, 0);
+    sim_net_heal(sim);
+    sim_node_start(leader);
+    end(sim);
+}
+
 /* A replica lost everything: its old id goes, its node comes back under a new one, without a vote first. */
 static void a_lost_replica_comes_back_under_a_new_id(void **state)
 {
@@ -983,6 +1013,7 @@ int main(void)
         cmocka_unit_test(a_log_that_has_the_copied_entry_stays),
         cmocka_unit_test(a_state_older_than_the_log_is_refused),
         cmocka_unit_test(only_one_change_at_a_time_is_taken),
+        cmocka_unit_test(who_was_just_given_a_vote_uses_it_without_knowing),
         cmocka_unit_test(a_lost_replica_comes_back_under_a_new_id),
         cmocka_unit_test(proposals_over_the_limit_are_refused_and_taken_again_later),
         cmocka_unit_test(leadership_is_handed_over_on_request),

@@ -489,15 +489,14 @@ bool ctl_is_member_command(const struct ctl_request *request)
     return false;
 }
 
-enum ctl_exit ctl_member(struct ctl *ctl, const struct ctl_request *request, struct ctl_rows *rows)
+enum ctl_exit ctl_member(struct ctl *ctl, const struct ctl_request *request, struct ctl_rows *rows,
+                         const struct topology **topology_r)
 {
-    const struct topology *topology = NULL;
-    enum ctl_exit status = ctl_topology(ctl, &topology);
+    enum ctl_exit status = ctl_topology(ctl, topology_r);
     for (size_t i = 0; status == CTL_DONE && i < sizeof commands / sizeof *commands; i++)
         if (strcmp(request->command->name, commands[i].command) == 0) {
-            status = commands[i].run(ctl, request, topology, rows);
+            status = commands[i].run(ctl, request, *topology_r, rows);
             break;
         }
-    topology_unref(&topology);
     return status;
 }

@@ -394,6 +394,7 @@ static const struct {
 enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request)
 {
     struct ctl_rows rows = {0};
+    const struct topology *planned_on = NULL;
     struct view view = {.shard = ctl_number_field(request, "shard")};
     struct cq_slice text;
     struct cq_buf out;
@@ -409,7 +410,7 @@ enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request
     else if (strcmp(request->command->name, "verify") == 0)
         status = ctl_verify(ctl, ctl_number_field(request, "shard"), &rows);
     else if (ctl_is_member_command(request))
-        status = ctl_member(ctl, request, &rows);
+        status = ctl_member(ctl, request, &rows, &planned_on);
     else
         status = look(ctl, &view);
     for (size_t i = 0; status == CTL_DONE && i < sizeof views / sizeof *views; i++)
@@ -422,5 +423,6 @@ enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request
         cq_buf_fini(&out);
     }
     release(&view);
+    topology_unref(&planned_on);
     return status;
 }

@@ -32,9 +32,11 @@ char **ctl_cells(struct ctl *ctl, const char *const *texts, size_t count);
                  ctl_cells((ctl), (const char *const[]){__VA_ARGS__},                                                  \
                            sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *)))
 
-/* Leaders, moves, nodes that come and go (ctl_run_member.c). */
+/* Leaders, moves, nodes that come and go (ctl_run_member.c). The rows point into *topology_r, which the caller unrefs
+ * when they are printed; it may be NULL. */
 bool ctl_is_member_command(const struct ctl_request *request);
-enum ctl_exit ctl_member(struct ctl *ctl, const struct ctl_request *request, struct ctl_rows *rows);
+enum ctl_exit ctl_member(struct ctl *ctl, const struct ctl_request *request, struct ctl_rows *rows,
+                         const struct topology **topology_r);
 
 /* Checks all replicas of a shard, or of every shard with 0 (ctl_run_verify.c); rows even when something is wrong. */
 enum ctl_exit ctl_verify(struct ctl *ctl, uint32_t shard, struct ctl_rows *rows);

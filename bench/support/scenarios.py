@@ -6,7 +6,7 @@ import signal
 import statistics
 import time
 
-from . import load, pg_directory, proc
+from . import events, load, pg_directory, proc
 
 # Accounts by their number: no scenario disturbs another one's mailboxes.
 DELIVERY = dict(first_account=0, account_count=64)
@@ -27,6 +27,8 @@ class Options:
         self.sessions = given.get("sessions")
         self.rounds = given.get("rounds")
         self.bodies = given.get("bodies") or 128
+        self.outage = given.get("outage") or 60
+        self.rate = given.get("rate") or 100
 
 
 class Scenario:
@@ -367,4 +369,72 @@ class Failover(Scenario):
         time.sleep(2)
 
 
-ALL = {c.name: c for c in (Idle, Delivery, EndToEnd, Login, Directory, Fetch, Select, Search, Body, Mix, Pop3, Failover)}
+class Events(Scenario):
+    """Publishing to a real broker: beside delivery at full rate, and after the broker was away."""
+
+    name, help, peers, needs, once = "events", "publishing to Kafka beside delivery, and Kafka away", (), ("lmtp",), True
+
+    def seed(self, server):
+        if server.name != "chasqui":
+            raise load.LoadError("events needs a cluster that bench/run started")
+        if not server.broker:
+            server.broker = events.Broker()
+            events.use(server.cluster, server.broker)
+            server._look()
+            load.run(server, "delivery", sessions=16, seconds=3, size=1000, delivery_by_lmtp=True, **DELIVERY)
+            events.drain(server)
+
+    def _full_rate(self, server):
+        pids, seen = events.storage(server).values(), {}
+        produced = lambda: events.total(server, "chasqui_events_produced_total", "acknowledged")  # noqa: E731
+
+        def look(said):
+            if said["event"] in ("begin", "end"):
+                seen[said["event"]] = (events.publishing_cpu(pids), produced())
+
+        r = load.run(server, "delivery", sessions=self.o.sessions or 16, seconds=self.o.seconds, size=self.o.size,
+                     delivery_by_lmtp=True, on_event=look, **DELIVERY)
+        left = events.waiting(server)
+        seconds = events.drain(server)
+        cpu, count = (b - a for a, b in zip(seen["begin"], seen["end"]))
+        share = 100 * cpu / sum(r["cpu"].values())
+        r["memory"] = {"events published in the measured time": f"{count:.0f} ({count / r['seconds']:.0f}/s)",
+                       "processor time of the publishing threads": f"{cpu:.2f} s, {share:.1f} % of all processes'",
+                       "events waiting at the end": f"{left:.0f}, gone after {seconds:.1f} s"}
+        title = f"delivery LMTP with events to Kafka, {self.o.sessions or 16} sessions"
+        return (title, r), [(title, r["per_second"], "messages/s"), ("publishing, events", round(count / r["seconds"], 1), "events/s"),
+                            ("publishing, share of processor time", round(share, 2), "%"),
+                            ("publishing, behind at the end", round(seconds, 1), "s")]
+
+    def _away(self, server):
+        """self.o.outage seconds at self.o.rate messages a second, before and while the broker is away."""
+        rate, outage, mib = self.o.rate, self.o.outage, []
+        note = lambda: mib.append(round(sum(proc.pss(events.storage(server).values()).values()) / 1048576, 1))  # noqa: E731
+        before, errors = events.paced(server, rate, min(outage, 60), note)
+        there = mib[-1]
+        mib.clear()
+        server.broker.kill()
+        took, more = events.paced(server, rate, outage, note)
+        left, octets = events.waiting(server), events.total(server, "chasqui_events_outbox_bytes")
+        server.broker.start()
+        seconds = events.drain(server)
+        quarter = len(took) // 4
+        first, last = ([t for _, t in part] for part in (took[:quarter], took[-quarter:]))
+        up = [t for _, t in before]
+        r = events.as_run(took, errors + more, outage, {
+            "p50 before, first and last quarter": f"{events.at(up, .5)}, {events.at(first, .5)}, {events.at(last, .5)} ms",
+            "p99 before, first and last quarter": f"{events.at(up, .99)}, {events.at(first, .99)}, {events.at(last, .99)} ms",
+            "PSS of the storage nodes, MiB": f"{there} before; while it was away {mib}",
+            "events that waited at the end": f"{left:.0f} ({octets / 1048576:.1f} MiB), published within {seconds:.1f} s"})
+        title = f"delivery LMTP at {rate}/s, Kafka away for {outage:.0f} s"
+        return (title, r), [(title + ", p50 of the last quarter", events.at(last, .5), "ms"), (title + ", p50 before", events.at(up, .5), "ms"),
+                            (title + ", growth of the storage nodes", round(mib[-1] - there, 1), "MiB"),
+                            (title + ", publishing what waited", round(left / max(seconds, 0.1), 1), "events/s")]
+
+    def measure(self, server):
+        full, figures = self._full_rate(server)
+        away, more = self._away(server)
+        return [full, away], figures + more
+
+
+ALL = {c.name: c for c in (Idle, Delivery, EndToEnd, Login, Directory, Fetch, Select, Search, Body, Mix, Pop3, Failover, Events)}

@@ -100,6 +100,7 @@ class Chasqui(Server):
     def __init__(self):
         super().__init__()
         self.cluster = None
+        self.broker = None  # events.Broker, when the events go to Kafka
 
     def _look(self):
         self.cluster.refresh()
@@ -137,6 +138,8 @@ class Chasqui(Server):
         self.running = False
         if self.cluster:
             self.cluster.stop()
+        if self.broker:
+            self.broker.remove()
 
 
 class Peer(Server):

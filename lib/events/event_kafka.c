@@ -466,7 +466,7 @@ static enum cq_rc kafka_poll(struct event_sink *sink, struct cq_err *err)
     wait_for_reports(kafka);
     settle_refused(kafka);
     enum cq_rc rc = report_failure(kafka, err);
-    for (size_t i = 0; i < kafka->count && is_settled(&kafka->flights[i]); i++)
+    for (size_t i = 0; i < kafka->count; i++)
         if (kafka->flights[i].state == FLIGHT_DONE)
             sink->acknowledged(sink->ctx, kafka->flights[i].ticket);
     if (rc == CQ_OK)

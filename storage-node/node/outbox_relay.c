@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/cq_list.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
@@ -16,8 +15,7 @@
 #include "proto/mail.pb-c.h"
 #include "state/mail_machine.h"
 
-#define QUEUE_MAX 64       /* jobs of the thread: one that publishes, and a reopening now and then */
-#define PUBLISH_AT_ONCE 64 /* batches of as many shards that the sink makes safe together */
+#define QUEUE_MAX 8192 /* jobs that wait for the thread: one that gathers, and reopenings */
 
 enum { M_RECORDS, M_BYTES, M_AGE, M_ROWS };
 static const struct cq_metric rows[M_ROWS] = {
@@ -34,7 +32,8 @@ struct pending {
     struct outbox_position position;
     struct cq_slice bytes; /* in the batch's pool */
     const struct event_row *row;
-    bool given; /* to the sink */
+    bool given;        /* to the sink */
+    bool acknowledged; /* by the sink */
 };
 
 /* What was read from a shard at once. The apply thread fills it, the relay's thread publishes it. */
@@ -46,11 +45,10 @@ struct batch {
     bool from_cursor; /* a new term: where the cursor stands */
     struct pending events[RELAY_BATCH_EVENTS];
     size_t count;
-    size_t bytes;
     size_t acknowledged; /* from the front */
     bool more;
     enum cq_rc rc;
-    struct cq_list link; /* in outbox_relay.ready */
+    struct batch *next; /* of those that wait for the relay's thread */
 };
 
 /* What waits in a shard's outbox. */
@@ -84,10 +82,11 @@ struct outbox_relay {
     uint64_t outbox_max; /* bytes of a shard's outbox */
     struct event_health health;
     bool stopped;
-    pthread_mutex_t lock;
-    struct cq_list ready;                 /* batches for the thread; under lock */
-    bool publishing;                      /* the thread has been told and will look; under lock */
-    struct batch *taken[PUBLISH_AT_ONCE]; /* the thread's: whose events are acknowledged now */
+    pthread_mutex_t lock; /* guards what follows */
+    struct batch *ready, **ready_end;
+    /* The thread's. */
+    struct batch *gathered[GROUPS_MAX]; /* those that are published together: one a group at most */
+    size_t gathered_count;
     struct relay_shard *shards[GROUPS_MAX];
 };
 
@@ -102,17 +101,22 @@ static int position_cmp(struct outbox_position a, struct outbox_position b)
 
 static void on_published(struct io_loop *loop, void *arg);
 
-/* A ticket is the batch's place and the event's in it. */
+/* What the sink gives back with an acknowledgement: which of the gathered batches, and which event of it. */
+static uint64_t ticket_of(size_t batch, size_t event)
+{
+    return (uint64_t)batch << 32 | event;
+}
+
 static void on_acknowledged(void *ctx, uint64_t ticket)
 {
-    struct outbox_relay *r = ctx;
-    r->taken[ticket >> 32]->acknowledged = (size_t)(uint32_t)ticket + 1;
+    const struct outbox_relay *r = ctx;
+    r->gathered[ticket >> 32]->events[ticket & UINT32_MAX].acknowledged = true;
 }
 
 /* One event to the sink; a malformed one is counted and passed over, or it would stop the shard's relay for ever. */
-static enum cq_rc publish_one(struct outbox_relay *r, size_t place_of_batch, size_t n, struct cq_err *err)
+static enum cq_rc publish_one(struct outbox_relay *r, size_t number, size_t n, struct cq_err *err)
 {
-    struct batch *b = r->taken[place_of_batch];
+    struct batch *b = r->gathered[number];
     const struct event_place place = {.shard = b->shard->group->record.group,
                                       .index = b->events[n].position.index,
                                       .sub_index = b->events[n].position.sub_index};
@@ -121,9 +125,10 @@ static enum cq_rc publish_one(struct outbox_relay *r, size_t place_of_batch, siz
     if (rc != CQ_OK) {
         cq_log(CQ_ERROR, "event.malformed", CQ_F_ERR(err));
         event_count_dropped(event_row_peek(b->events[n].bytes), EVENT_DROP_MALFORMED);
+        b->events[n].acknowledged = true;
         return CQ_OK;
     }
-    record.ticket = (uint64_t)place_of_batch << 32 | n;
+    record.ticket = ticket_of(number, n);
     b->events[n].given = true;
     rc = event_sink_publish(r->sink, &record, err);
     if (rc == CQ_E_OVERLOADED && (rc = event_sink_poll(r->sink, err)) == CQ_OK)
@@ -131,12 +136,24 @@ static enum cq_rc publish_one(struct outbox_relay *r, size_t place_of_batch, siz
     return rc;
 }
 
-/* Acknowledged is what the sink has said so of: what it only took may fail later, and comes again. */
-static void count_produced(const struct batch *b)
+static enum cq_rc publish_batch(struct outbox_relay *r, size_t number, struct cq_err *err)
 {
+    struct batch *b = r->gathered[number];
+    for (size_t i = 0; i < b->count && b->rc == CQ_OK; i++)
+        b->rc = publish_one(r, number, i, err);
+    return b->rc;
+}
+
+/* Acknowledged is what the sink has said so of, up to the first that it has not: what is behind that comes again. */
+static void count_acknowledged(struct batch *b)
+{
+    while (b->acknowledged < b->count && b->events[b->acknowledged].acknowledged)
+        b->acknowledged++;
     for (size_t i = 0; i < b->count; i++)
         if (b->events[i].given)
             event_count_produced(b->events[i].row, i < b->acknowledged ? EVENT_M_ACKNOWLEDGED : EVENT_M_FAILED);
+    if (b->rc == CQ_OK && b->acknowledged < b->count)
+        b->rc = CQ_E_IO; /* after a moment again */
 }
 
 static void discard(struct batch *b)
@@ -146,96 +163,87 @@ static void discard(struct batch *b)
     b->acknowledged = b->count;
 }
 
-/* All of them, and what the sink does for safety (a sync of its file) once. After a failure nothing counts that was
- * not acknowledged. */
-static enum cq_rc publish_taken(struct outbox_relay *r, size_t count, struct cq_err *err)
+/* Those that wait, up to RELAY_GATHER_EVENTS: the batches of many shards wait for the brokers together. Is any left? */
+static bool gather(struct outbox_relay *r)
 {
-    enum cq_rc rc = CQ_OK;
-    for (size_t at = 0; at < count && rc == CQ_OK; at++)
-        for (size_t n = 0; n < r->taken[at]->count && rc == CQ_OK; n++)
-            rc = publish_one(r, at, n, err);
-    if (rc == CQ_OK)
-        rc = event_sink_poll(r->sink, err);
-    for (size_t at = 0; at < count && rc == CQ_OK; at++)
-        r->taken[at]->acknowledged = r->taken[at]->count; /* those that were passed over too */
-    return rc;
-}
-
-static size_t take_ready(struct outbox_relay *r)
-{
-    struct cq_list *link;
-    size_t count = 0;
+    size_t events = 0;
+    r->gathered_count = 0;
     pthread_mutex_lock(&r->lock);
-    while (count < PUBLISH_AT_ONCE && (link = cq_list_first(&r->ready)) != NULL) {
-        cq_list_remove(link);
-        r->taken[count++] = cq_list_entry(link, struct batch, link);
+    while (r->ready && (events == 0 || events + r->ready->count <= RELAY_GATHER_EVENTS)) {
+        struct batch *b = r->ready;
+        events += b->count;
+        r->gathered[r->gathered_count++] = b;
+        r->ready = b->next;
     }
+    if (!r->ready)
+        r->ready_end = &r->ready;
+    bool left = r->ready != NULL;
     pthread_mutex_unlock(&r->lock);
-    return count;
+    return left;
 }
 
-static void publish_ready(struct outbox_relay *r)
+/* A batch that cannot be published stops no other one; a sink that fails stops all. Whatever was given to the sink is
+ * polled for in the end: its tickets mean nothing to those who come next. */
+static void publish_gathered(struct outbox_relay *r)
 {
-    struct cq_err err = {0};
-    size_t count = take_ready(r);
-    enum cq_rc rc = r->sink ? publish_taken(r, count, &err) : CQ_OK;
-    if (r->sink)
-        event_health_note(&r->health, rc, &err, cq_time_mono_us());
-    for (size_t at = 0; at < count; at++) {
-        struct batch *b = r->taken[at];
-        if (!r->sink)
-            discard(b);
-        count_produced(b);
-        b->rc = rc;
-        io_loop_post(r->node->control, on_published, b);
+    struct cq_err err = {0}, poll_err = {0};
+    enum cq_rc failed = CQ_OK;
+    for (size_t n = 0; n < r->gathered_count && failed != CQ_E_IO; n++) {
+        enum cq_rc rc = publish_batch(r, n, &err);
+        if (rc != CQ_OK)
+            failed = rc;
     }
+    enum cq_rc polled = event_sink_poll(r->sink, &poll_err);
+    for (size_t n = 0; n < r->gathered_count; n++)
+        count_acknowledged(r->gathered[n]);
+    if (polled != CQ_OK)
+        event_health_note(&r->health, polled, &poll_err, cq_time_mono_us());
+    else
+        event_health_note(&r->health, failed, &err, cq_time_mono_us());
 }
 
-/* What has piled up meanwhile? */
-static bool more_is_ready(struct outbox_relay *r)
-{
-    pthread_mutex_lock(&r->lock);
-    bool more = !cq_list_empty(&r->ready);
-    r->publishing = more;
-    pthread_mutex_unlock(&r->lock);
-    return more;
-}
-
-/* One round is one job, so that others of the thread get their turn. */
+/* What came while the last ones were published. What it leaves, it is called for again: a reopening may come between.
+ */
 static void publish(void *arg)
 {
     struct outbox_relay *r = arg;
-    do
-        publish_ready(r);
-    while (more_is_ready(r) && io_pool_submit(r->thread, publish, r) != CQ_OK);
+    bool left = true;
+    while (left) {
+        left = gather(r);
+        if (r->sink && r->gathered_count)
+            publish_gathered(r);
+        for (size_t n = 0; n < r->gathered_count; n++) {
+            if (!r->sink)
+                discard(r->gathered[n]);
+            io_loop_post(r->node->control, on_published, r->gathered[n]);
+        }
+        if (left && io_pool_submit(r->thread, publish, r) == CQ_OK)
+            return;
+    }
 }
 
 /* ---- The apply thread: reading ---- */
 
 static void on_read(struct io_loop *loop, void *arg);
 
-static bool take_event(void *ctx, struct outbox_position position, struct cq_slice event)
-{
-    struct batch *b = ctx;
-    struct pending *e = &b->events[b->count++];
-    e->position = position;
-    e->bytes = cq_pool_slice(b->pool, event);
-    b->bytes += event.len;
-    return b->count < RELAY_BATCH_EVENTS && b->bytes < RELAY_BATCH_BYTES;
-}
-
 static void read_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc)
 {
     (void)group;
     struct batch *b = cq_containerof(call, struct batch, call);
-    struct cq_err err = {0};
+    size_t bytes = 0;
     if (rc == CQ_OK && b->from_cursor)
         b->after = mail_machine_outbox_cursor(machine);
-    uint64_t events = 0, bytes;
-    if (rc == CQ_OK)
-        mail_machine_outbox_backlog(machine, &events, &bytes);
-    if (rc == CQ_OK)
-        rc = events ? mail_machine_outbox_walk(machine, b->after, take_event, b, &err) : CQ_E_EOF;
+    struct outbox_position at = b->after;
+    while (rc == CQ_OK && b->count < RELAY_BATCH_EVENTS && bytes < RELAY_BATCH_BYTES) {
+        struct pending *e = &b->events[b->count];
+        struct cq_err err = {0};
+        rc = mail_machine_outbox_next(machine, at, b->pool, &e->position, &e->bytes, &err);
+        if (rc != CQ_OK)
+            break;
+        at = e->position;
+        bytes += e->bytes.len;
+        b->count++;
+    }
     b->more = rc == CQ_OK;
     b->rc = rc == CQ_E_EOF ? CQ_OK : rc;
     io_loop_post(b->shard->relay->node->control, on_read, b);
@@ -264,16 +272,20 @@ static void fetch(struct relay_shard *s)
     apply_call(s->group->apply, &b->call);
 }
 
-/* False: the thread cannot be told now, and has nothing of it. */
-static bool hand_over(struct outbox_relay *r, struct batch *b)
+/* To the relay's thread, which takes all that wait at once: one job for the first of them. */
+static void hand_over(struct outbox_relay *r, struct batch *b)
 {
+    b->rc = CQ_OK;
     pthread_mutex_lock(&r->lock);
-    bool told = r->publishing || io_pool_submit(r->thread, publish, r) == CQ_OK;
-    r->publishing = told;
-    if (told)
-        cq_list_push_back(&r->ready, &b->link);
+    bool first = !r->ready;
+    *r->ready_end = b;
+    r->ready_end = &b->next;
     pthread_mutex_unlock(&r->lock);
-    return told;
+    if (first && io_pool_submit(r->thread, publish, r) != CQ_OK) { /* thousands of SIGHUPs: at the next tick */
+        r->ready = NULL; /* nobody takes it: no job runs for it, and it was the only one */
+        r->ready_end = &r->ready;
+        batch_end(b);
+    }
 }
 
 static void on_read(struct io_loop *loop, void *arg)
@@ -283,8 +295,10 @@ static void on_read(struct io_loop *loop, void *arg)
     struct relay_shard *s = b->shard;
     if (b->from_cursor)
         s->published = s->advanced = b->after;
-    if (b->rc != CQ_OK || b->count == 0 || s->relay->stopped || !hand_over(s->relay, b))
+    if (b->rc != CQ_OK || b->count == 0 || s->relay->stopped)
         batch_end(b);
+    else
+        hand_over(s->relay, b);
 }
 
 static void advance_after(void *arg, enum cq_rc rc, struct cq_slice reply)
@@ -495,10 +509,10 @@ struct outbox_relay *outbox_relay_new(struct node *node, struct event_sink *sink
     r->sink = sink;
     r->source = *source;
     event_health_init(&r->health);
+    pthread_mutex_init(&r->lock, NULL);
+    r->ready_end = &r->ready;
     r->outbox_max = node->config->node.outbox_max;
     r->thread = io_pool_new("events", 1, QUEUE_MAX);
-    pthread_mutex_init(&r->lock, NULL);
-    cq_list_init(&r->ready);
     io_timer_init(&r->timer, node->control, on_timer);
     if (sink) {
         sink->acknowledged = on_acknowledged;
@@ -531,9 +545,9 @@ void outbox_relay_free(struct outbox_relay **relay)
     outbox_relay_join(r);
     event_sink_close(&r->sink);
     event_health_fini(&r->health);
+    pthread_mutex_destroy(&r->lock);
     for (uint32_t id = 0; id < GROUPS_MAX; id++)
         free(r->shards[id]);
-    pthread_mutex_destroy(&r->lock);
     free(r);
     *relay = NULL;
 }

@@ -2,8 +2,8 @@
  * replicated cursor every second or 1,000 acknowledgements; what is behind the cursor is removed from the outbox. A new
  * leader goes on from the cursor: at least once, under the same ids.
  *
- * The control loop plans, a shard's apply thread reads, one thread of its own encodes and talks with the sink (which
- * may wait for a disk): mail never waits for events. */
+ * The control loop plans, a shard's apply thread reads, one thread of its own encodes what has come of all shards and
+ * talks with the sink (which may wait for a disk): mail never waits for events. */
 #ifndef OUTBOX_RELAY_H
 #define OUTBOX_RELAY_H
 
@@ -17,6 +17,7 @@ struct outbox_relay;
 #define RELAY_TICK_MS 200      /* between two looks for new events */
 #define RELAY_BATCH_EVENTS 500 /* read at once from one shard */
 #define RELAY_BATCH_BYTES (256u << 10)
+#define RELAY_GATHER_EVENTS 4000  /* published at once, of many shards */
 #define RELAY_ADVANCE_EVENTS 1000 /* the cursor is moved after so many acknowledgements, */
 #define RELAY_ADVANCE_MS 1000     /* or after this time */
 #define RELAY_MEASURE_MS 1000     /* between two looks at how much waits; over events.outbox.max_bytes it is trimmed */

@@ -38,8 +38,11 @@ static enum cq_rc transport_call(struct mailstore_transport *transport, const st
         size_t tried = c->leader[group];
         enum rpc_fate fate = rpc_call(c->nodes[tried], &rpc, pool, &reply, err);
         rc = reply.rc;
+        bool not_run = reply.flags & RPC_FLAG_NOT_RUN;
         may_have_acted |= fate == RPC_SENT || (fate == RPC_ANSWERED && rc == CQ_E_UNKNOWN_OUTCOME) ||
-                          (fate == RPC_ANSWERED && rc == CQ_E_TIMEOUT && !(reply.flags & RPC_FLAG_NOT_RUN));
+                          (fate == RPC_ANSWERED && (rc == CQ_E_TIMEOUT || rc == CQ_E_UNAVAILABLE) && !not_run);
+        if (fate == RPC_ANSWERED && call->command && may_have_acted && (rc == CQ_E_STALE || (not_run && !try_on(rc))))
+            return CQ_FAIL(err, CQ_E_UNKNOWN_OUTCOME, "an earlier attempt may have acted");
         if (fate == RPC_ANSWERED && !try_on(rc)) {
             *answer_r = (struct mailstore_answer){reply.message, reply.raw};
             return rc;

@@ -93,14 +93,41 @@ static enum cq_rc members(struct ask *a)
 
 /* ---- One change ---- */
 
-/* Who plans with an older topology than this node knows has not seen what came after. */
-static enum cq_rc check_epoch(struct ask *a, uint64_t epoch)
+/* Does this move want the change? */
+static bool move_wants(const struct topology_move *move, const Chasqui__System__ChangeMembers *m, uint32_t node)
 {
-    uint64_t known = topology_keeper_epoch(a->node->keeper);
-    if (epoch >= known)
-        return CQ_OK;
-    return CQ_FAIL(&a->err, CQ_E_CONFLICT, "the topology is at epoch %llu, the change is for %llu",
-                   (unsigned long long)known, (unsigned long long)epoch);
+    bool copies = move->step == TOPOLOGY_MOVE_ADDING || move->step == TOPOLOGY_MOVE_COPYING;
+    if (move->group != m->group)
+        return false;
+    if (m->change != CHASQUI__SYSTEM__MEMBER_CHANGE__MEMBER_REMOVE)
+        return move->replica == m->replica && move->to == node && copies && !move->cancelled;
+    return (move->from == node && move->step == TOPOLOGY_MOVE_REMOVING) ||
+           (move->to == node && copies && move->cancelled);
+}
+
+static bool is_wanted(const struct topology *t, const Chasqui__System__ChangeMembers *m)
+{
+    const struct topology_shard *shard = topology_shard(t, m->group);
+    uint32_t node = topology_node_index(t, m->node.data);
+    bool wanted = m->change == CHASQUI__SYSTEM__MEMBER_CHANGE__MEMBER_REMOVE && shard &&
+                  (node == TOPOLOGY_NONE || !topology_replica_on(shard, node));
+    for (size_t i = 0; i < t->move_count && !wanted; i++)
+        wanted = move_wants(&t->moves[i], m, node);
+    return wanted;
+}
+
+/* Who plans with an older topology than this node knows has not seen what came after: then the change must still be
+ * wanted by the later one. */
+static enum cq_rc check_wanted(struct ask *a, const Chasqui__System__ChangeMembers *m)
+{
+    const struct topology *t = topology_keeper_get(a->node->keeper);
+    enum cq_rc rc = CQ_OK;
+    if (t && t->epoch > m->epoch && !is_wanted(t, m))
+        rc =
+            CQ_FAIL(&a->err, CQ_E_CONFLICT, "the topology is at epoch %llu and wants no such change, which is for %llu",
+                    (unsigned long long)t->epoch, (unsigned long long)m->epoch);
+    topology_unref(&t);
+    return rc;
 }
 
 static enum cq_rc change(struct ask *a)
@@ -108,7 +135,7 @@ static enum cq_rc change(struct ask *a)
     Chasqui__System__ChangeMembers *m = chasqui__system__change_members__unpack(NULL, a->body.len, a->body.data);
     struct raft_node member = {0};
     struct group *group = NULL;
-    enum cq_rc rc = m && m->node.len == sizeof member.uuid ? check_epoch(a, m->epoch) : bad(a);
+    enum cq_rc rc = m && m->node.len == sizeof member.uuid ? check_wanted(a, m) : bad(a);
     if (rc == CQ_OK)
         rc = find_group(a, m->group, &group);
     if (rc == CQ_OK) {

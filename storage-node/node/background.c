@@ -31,6 +31,7 @@ struct work {
     uint64_t owned_term, owned_epoch;           /* the leader has told its group the slots of this map */
     struct io_fiber_ref hander;                 /* while handing */
     struct cq_hash128 owned;                    /* which slots */
+    uint64_t led_term, led_at_us;               /* since when this replica leads */
     uint64_t handed_at_us;                      /* leadership was offered to the preferred replica */
     uint64_t swept_index;
     uint64_t swept_at_us;
@@ -118,7 +119,13 @@ static void prefer_leader(struct work *w, const struct topology *t)
     if (!shard || !shard->preferred || shard->preferred == w->group->record.replica)
         return;
     const struct topology_replica *wanted = topology_replica(shard, shard->preferred);
-    uint64_t now = cq_time_mono_us();
+    uint64_t now = cq_time_mono_us(), term = atomic_load(&w->group->term);
+    if (w->led_term != term) {
+        w->led_term = term;
+        w->led_at_us = now;
+    }
+    if (now - w->led_at_us < PREFER_SETTLE_S * CQ_US_PER_S) /* the map that made it leader may not be here yet */
+        return;
     if (!wanted || !wanted->voter || t->nodes[wanted->node].state != TOPOLOGY_NODE_UP ||
         now - w->handed_at_us < PREFER_EVERY_S * CQ_US_PER_S ||
         !disk_watch_fit(node_of(w), t->nodes[wanted->node].uuid))

@@ -13,6 +13,7 @@ struct background;
 #define BACKGROUND_TICK_MS 1000
 #define DRAIN_TRY_MS 5000    /* one try of a drained node to give a leadership away */
 #define PREFER_AFTER_S 5     /* a node that is connected for so long may get its leaderships back, */
+#define PREFER_SETTLE_S 2    /* after this replica became the leader */
 #define PREFER_EVERY_S 15    /* each offered so often */
 #define PREFER_AT_ONCE 4     /* and so many in one tick */
 #define RECLAIM_EFFECTS 1000 /* of one RECLAIM entry */

@@ -11,7 +11,6 @@
 #include "base/cq_endian.h"
 #include "base/cq_hash.h"
 #include "base/cq_mem.h"
-#include "store/store_crc32c.h"
 
 #define FORMAT_KEY "chasqui.store"
 #define FORMAT_VERSION 1
@@ -465,7 +464,6 @@ static void set_family_options(rocksdb_options_t *o, int family, const struct st
 static struct rocks *rocks_new(bool create, const struct store_rocksdb_config *config)
 {
     struct rocks *r = cq_new(struct rocks);
-    (void)store_crc32c_is_fast(); /* so that its module is linked: RocksDB then sums by it */
     r->base.ops = &rocks_ops;
     r->write_buffers = (uint64_t)config->write_buffers;
     r->quiet = config->quiet;

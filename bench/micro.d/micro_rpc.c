@@ -43,7 +43,7 @@ static void put_topology(struct cq_buf *out)
     struct topology_replica replica = {REPLICA, 0, true};
     const struct topology *t = NULL;
     one.address = node->address;
-    const struct topology_shard shards[] = {{1, "a", &replica, 1, 0}};
+    const struct topology_shard shards[] = {{.group = 1, .home = "a", .replicas = &replica, .replica_count = 1}};
     const struct topology_range ranges[] = {{0, 65535, 1}};
     const struct topology plain = {.cluster = "c1",
                                    .epoch = 5,

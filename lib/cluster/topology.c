@@ -237,52 +237,52 @@ uint32_t topology_group_of_slot(const struct topology *t, uint32_t slot)
     return low < t->range_count ? t->ranges[low].group : 0;
 }
 
-static const struct topology_override *find_override(const struct topology *t, uint64_t account)
+static int by_account(const void *account, const void *override)
 {
-    size_t low = 0, high = t->override_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (t->overrides[middle].account < account)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < t->override_count && t->overrides[low].account == account ? &t->overrides[low] : NULL;
+    uint64_t a = *(const uint64_t *)account, b = ((const struct topology_override *) override)->account;
+    return (a > b) - (a < b);
+}
+
+static int by_group(const void *group, const void *shard)
+{
+    uint32_t a = *(const uint32_t *)group, b = ((const struct topology_shard *)shard)->group;
+    return (a > b) - (a < b);
+}
+
+static int by_uuid(const void *uuid, const void *node)
+{
+    return memcmp(uuid, ((const struct topology_node *)node)->uuid, TOPOLOGY_UUID_SIZE);
+}
+
+static int by_replica(const void *replica, const void *move)
+{
+    uint64_t a = *(const uint64_t *)replica, b = ((const struct topology_move *)move)->replica;
+    return (a > b) - (a < b);
+}
+
+/* bsearch() of a list that may be NULL when it is empty. */
+static const void *find(const void *key, const void *list, size_t count, size_t size,
+                        int (*compare)(const void *, const void *))
+{
+    return count ? bsearch(key, list, count, size, compare) : NULL;
 }
 
 uint32_t topology_group_of(const struct topology *t, uint64_t account)
 {
-    const struct topology_override *found = find_override(t, account);
+    const struct topology_override *found =
+        find(&account, t->overrides, t->override_count, sizeof *t->overrides, by_account);
     return found ? found->group : topology_group_of_slot(t, topology_slot_of(account));
 }
 
 const struct topology_shard *topology_shard(const struct topology *t, uint32_t group)
 {
-    size_t low = 0, high = t->shard_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (t->shards[middle].group < group)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < t->shard_count && t->shards[low].group == group ? &t->shards[low] : NULL;
+    return find(&group, t->shards, t->shard_count, sizeof *t->shards, by_group);
 }
 
 uint32_t topology_node_index(const struct topology *t, const uint8_t uuid[static TOPOLOGY_UUID_SIZE])
 {
-    size_t low = 0, high = t->node_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int cmp = memcmp(t->nodes[middle].uuid, uuid, TOPOLOGY_UUID_SIZE);
-        if (cmp == 0)
-            return (uint32_t)middle;
-        if (cmp < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return TOPOLOGY_NONE;
+    const struct topology_node *found = find(uuid, t->nodes, t->node_count, sizeof *t->nodes, by_uuid);
+    return found ? (uint32_t)(found - t->nodes) : TOPOLOGY_NONE;
 }
 
 const struct topology_replica *topology_replica(const struct topology_shard *shard, uint64_t id)
@@ -303,15 +303,7 @@ const struct topology_replica *topology_replica_on(const struct topology_shard *
 
 const struct topology_move *topology_move(const struct topology *t, uint64_t replica)
 {
-    size_t low = 0, high = t->move_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (t->moves[middle].replica < replica)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < t->move_count && t->moves[low].replica == replica ? &t->moves[low] : NULL;
+    return find(&replica, t->moves, t->move_count, sizeof *t->moves, by_replica);
 }
 
 bool topology_same(const struct topology *a, const struct topology *b)

@@ -15,7 +15,7 @@ import story_others
 import story_sessions
 import story_stages
 import story_tls
-from cluster import Cluster, Tally
+from cluster import Cluster, run_stories
 
 
 class StoryCluster(Cluster):
@@ -98,27 +98,7 @@ def main():
     unknown = set(options.only or []) - set(stories)
     if unknown:
         parser.error(f"no story {', '.join(unknown)}; there are {', '.join(stories)}")
-    tally = Tally()
-    cluster = StoryCluster(options.build_dir)
-    try:
-        for name, story in stories.items():
-            if options.only and name not in options.only:
-                continue
-            print(f"-- {story.__doc__.strip().splitlines()[0]}", flush=True)
-            began = time.monotonic()
-            try:
-                story(cluster, tally, options)
-            except Exception as e:
-                tally.check(name, False, repr(e))
-                cluster.show_logs()
-            print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
-        cluster.quickstart("--stop", timeout=120)
-        complaints = cluster.complaints()
-        tally.check("no process complained: no failed assertion, no report of a sanitizer", not complaints,
-                    "\n".join(complaints[:40]))
-    finally:
-        cluster.stop(keep=options.keep)
-    return tally.close()
+    return run_stories(StoryCluster(options.build_dir), stories, options)
 
 
 sys.exit(main())

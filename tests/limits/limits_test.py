@@ -10,12 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
-from cluster import Cluster, Tally  # noqa: E402
+from cluster import Cluster, run_stories  # noqa: E402
 from imap import Imap, Lost, Refused  # noqa: E402
 from redis_server import Redis, free_port  # noqa: E402
 
@@ -371,26 +370,7 @@ def main():
     parser.add_argument("--phase", type=float, default=2, help="seconds of each fault, beside what it takes to be seen")
     parser.add_argument("--keep", action="store_true", help="keep the cluster's folder")
     options = parser.parse_args()
-    tally = Tally()
-    cluster = LimitsCluster(options.build_dir)
-    try:
-        for name, story in STORIES.items():
-            if options.only and name not in options.only:
-                continue
-            print(f"-- {story.__doc__}", flush=True)
-            began = time.monotonic()
-            try:
-                story(cluster, tally, options)
-            except Exception as e:
-                tally.check(name, False, repr(e))
-                traceback.print_exc()
-            print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
-        cluster.quickstart("--stop", timeout=120)
-        complaints = cluster.complaints()
-        tally.check("no process complained", not complaints, "\n".join(complaints[:40]))
-    finally:
-        cluster.stop(keep=options.keep)
-    return tally.close()
+    return run_stories(LimitsCluster(options.build_dir), STORIES, options)
 
 
 sys.exit(main())

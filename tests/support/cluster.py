@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import tempfile
 import time
+import traceback
 import urllib.request
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -154,3 +155,29 @@ class Tally:
     def close(self):
         print(f"{self.passed} passed, {self.failed} failed", flush=True)
         return 0 if self.failed == 0 else 1
+
+
+def run_stories(cluster, stories, options):
+    """Runs story(cluster, tally, options) of each name, or of options.only alone; then no process may have complained. Ends
+    the cluster and gives the exit status. options has only and keep."""
+    tally = Tally()
+    try:
+        for name, story in stories.items():
+            if options.only and name not in options.only:
+                continue
+            print(f"-- {story.__doc__.strip().splitlines()[0]}", flush=True)
+            began = time.monotonic()
+            try:
+                story(cluster, tally, options)
+            except Exception as e:
+                tally.check(name, False, repr(e))
+                traceback.print_exc()
+                cluster.show_logs()
+            print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
+        cluster.quickstart("--stop", timeout=120)
+        complaints = cluster.complaints()
+        tally.check("no process complained: no failed assertion, no report of a sanitizer", not complaints,
+                    "\n".join(complaints[:40]))
+    finally:
+        cluster.stop(keep=options.keep)
+    return tally.close()

@@ -204,15 +204,17 @@ static void fetch_body(struct shard_request *r)
     reseeder_fetch(worker_node(r->worker)->reseeder, &r->fetch);
 }
 
-/* Any thread. What this replica's own state refuses, or cannot give, the leader may know better. */
+/* Any thread. What this replica's own state refuses, or cannot give, the leader may know better; a leader with too much
+ * to do is not given more. */
 static void body_refused(struct shard_request *r, enum cq_rc rc)
 {
-    if (r->local && group_leads(r->base.group))
+    bool leads = group_leads(r->base.group);
+    if (r->local && leads && rc != CQ_E_OVERLOADED)
         io_loop_post(worker_loop(r->worker), on_body_confirm, r);
     else if (rc == CQ_E_CORRUPT && !r->local && !r->fetched && r->piece_count)
         fetch_body(r);
     else
-        answer(r, r->local ? CQ_E_NOT_LEADER : rc, false, cq_buf_slice(&r->head), CQ_SLICE_NONE);
+        answer(r, r->local && !leads ? CQ_E_NOT_LEADER : rc, false, cq_buf_slice(&r->head), CQ_SLICE_NONE);
 }
 
 /* On the apply thread again: was the message expunged and swept meanwhile, or has the store lost a chunk? */

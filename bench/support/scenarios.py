@@ -29,6 +29,7 @@ class Options:
         self.bodies = given.get("bodies") or 128
         self.outage = given.get("outage") or 60
         self.rate = given.get("rate") or 100
+        self.control = given.get("control") or False
 
 
 class Scenario:
@@ -407,16 +408,19 @@ class Events(Scenario):
                             ("publishing, behind at the end", round(seconds, 1), "s")]
 
     def _away(self, server):
-        """self.o.outage seconds at self.o.rate messages a second, before and while the broker is away."""
+        """self.o.outage seconds at self.o.rate messages a second, before and while the broker is away (or, the control,
+        is there)."""
         rate, outage, mib = self.o.rate, self.o.outage, []
         note = lambda: mib.append(round(sum(proc.pss(events.storage(server).values()).values()) / 1048576, 1))  # noqa: E731
         before, errors = events.paced(server, rate, min(outage, 60), note)
         there = mib[-1]
         mib.clear()
-        server.broker.kill()
+        if not self.o.control:
+            server.broker.kill()
         took, more = events.paced(server, rate, outage, note)
         left, octets = events.waiting(server), events.total(server, "chasqui_events_outbox_bytes")
-        server.broker.start()
+        if not self.o.control:
+            server.broker.start()
         seconds = events.drain(server)
         quarter = len(took) // 4
         first, last = ([t for _, t in part] for part in (took[:quarter], took[-quarter:]))
@@ -424,9 +428,9 @@ class Events(Scenario):
         r = events.as_run(took, errors + more, outage, {
             "p50 before, first and last quarter": f"{events.at(up, .5)}, {events.at(first, .5)}, {events.at(last, .5)} ms",
             "p99 before, first and last quarter": f"{events.at(up, .99)}, {events.at(first, .99)}, {events.at(last, .99)} ms",
-            "PSS of the storage nodes, MiB": f"{there} before; while it was away {mib}",
+            "PSS of the storage nodes, MiB": f"{there} before; then {mib}",
             "events that waited at the end": f"{left:.0f} ({octets / 1048576:.1f} MiB), published within {seconds:.1f} s"})
-        title = f"delivery LMTP at {rate}/s, Kafka away for {outage:.0f} s"
+        title = f"delivery LMTP at {rate}/s, Kafka {'there' if self.o.control else 'away'} for {outage:.0f} s"
         return (title, r), [(title + ", p50 of the last quarter", events.at(last, .5), "ms"), (title + ", p50 before", events.at(up, .5), "ms"),
                             (title + ", growth of the storage nodes", round(mib[-1] - there, 1), "MiB"),
                             (title + ", publishing what waited", round(left / max(seconds, 0.1), 1), "events/s")]

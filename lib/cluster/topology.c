@@ -35,6 +35,8 @@ static enum cq_rc check_node(const struct topology *t, size_t i, struct cq_err *
         return CQ_FAIL(err, CQ_E_INVALID, "node %zu: a label is too long", i);
     if (!text_ok(node->address, TOPOLOGY_ADDRESS_MAX) || !node->address[0])
         return CQ_FAIL(err, CQ_E_INVALID, "node %zu: address is missing or too long", i);
+    if (node->command_version > UINT16_MAX)
+        return CQ_FAIL(err, CQ_E_INVALID, "node %zu: command version %u", i, node->command_version);
     if (node->state < TOPOLOGY_NODE_JOINING || node->state > TOPOLOGY_NODE_GONE)
         return CQ_FAIL(err, CQ_E_INVALID, "node %zu: state %d", i, (int)node->state);
     return CQ_OK;
@@ -133,6 +135,8 @@ static enum cq_rc check_topology(const struct topology *t, struct cq_err *err)
         t->range_count > TOPOLOGY_SLOTS || t->override_count > TOPOLOGY_OVERRIDES_MAX)
         return CQ_FAIL(err, CQ_E_LIMIT, "topology over its limits: %zu nodes, %zu shards, %zu ranges, %zu overrides",
                        t->node_count, t->shard_count, t->range_count, t->override_count);
+    if (t->finalized_version > UINT16_MAX)
+        return CQ_FAIL(err, CQ_E_INVALID, "finalized version %u", t->finalized_version);
     if (!text_ok(t->cluster, TOPOLOGY_LABEL_MAX))
         return CQ_FAIL(err, CQ_E_INVALID, "cluster id is too long");
     for (size_t i = 0; i < t->node_count && rc == CQ_OK; i++)
@@ -169,6 +173,7 @@ static const struct topology_node *copy_nodes(struct cq_pool *pool, const struct
         node->zone = copy_text(pool, node->zone);
         node->host = copy_text(pool, node->host);
         node->version = copy_text(pool, node->version);
+        node->command_version = node->command_version ? node->command_version : 1;
     }
     return nodes;
 }
@@ -199,6 +204,7 @@ enum cq_rc topology_new(const struct topology *plain, const struct topology **to
     t->ranges = copy_array(box->pool, plain->ranges, plain->range_count, sizeof *plain->ranges);
     t->overrides = copy_array(box->pool, plain->overrides, plain->override_count, sizeof *plain->overrides);
     t->moves = copy_array(box->pool, plain->moves, plain->move_count, sizeof *plain->moves);
+    t->finalized_version = plain->finalized_version ? plain->finalized_version : 1;
     *topology_r = t;
     return CQ_OK;
 }
@@ -304,6 +310,20 @@ const struct topology_replica *topology_replica_on(const struct topology_shard *
 const struct topology_move *topology_move(const struct topology *t, uint64_t replica)
 {
     return find(&replica, t->moves, t->move_count, sizeof *t->moves, by_replica);
+}
+
+void topology_versions(const struct topology *t, uint32_t *lowest_r, uint32_t *highest_r)
+{
+    *lowest_r = *highest_r = 0;
+    for (size_t i = 0; i < t->node_count; i++) {
+        uint32_t version = t->nodes[i].command_version ? t->nodes[i].command_version : 1;
+        if (t->nodes[i].state == TOPOLOGY_NODE_GONE)
+            continue;
+        if (*lowest_r == 0 || version < *lowest_r)
+            *lowest_r = version;
+        if (version > *highest_r)
+            *highest_r = version;
+    }
 }
 
 bool topology_same(const struct topology *a, const struct topology *b)

@@ -48,6 +48,7 @@ struct topology_node {
     enum topology_node_state state;
     bool leaving; /* draining for good */
     uint64_t boot;
+    uint32_t command_version; /* the highest that its software can apply */
 };
 
 struct topology_replica {
@@ -107,10 +108,12 @@ struct topology {
     size_t override_count;
     const struct topology_move *moves; /* rising by replica */
     size_t move_count;
+    uint32_t finalized_version; /* of commands (storage-node/state/command_version.h) */
 };
 
 /* A copy of `plain` (a struct filled by the caller, whose memory may go after) with one reference, after everything
- * that the comments above promise was checked: CQ_E_INVALID, CQ_E_LIMIT with a text. */
+ * that the comments above promise was checked: CQ_E_INVALID, CQ_E_LIMIT with a text. A command version that was left 0
+ * is the first one, 1. */
 enum cq_rc topology_new(const struct topology *plain, const struct topology **topology_r, struct cq_err *err);
 const struct topology *topology_ref(const struct topology *topology); /* NULL gives NULL */
 void topology_unref(const struct topology **topology);                /* becomes NULL; any thread */
@@ -134,6 +137,9 @@ const struct topology_replica *topology_replica_on(const struct topology_shard *
 
 /* The move with that new replica; NULL. */
 const struct topology_move *topology_move(const struct topology *topology, uint64_t replica);
+
+/* The lowest and the highest command version that the nodes which have not gone can apply; 0 without any. */
+void topology_versions(const struct topology *topology, uint32_t *lowest_r, uint32_t *highest_r);
 
 /* Do two topologies differ in nothing but the epoch? */
 bool topology_same(const struct topology *a, const struct topology *b);

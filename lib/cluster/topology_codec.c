@@ -6,6 +6,12 @@
 
 /* ---- To the message ---- */
 
+/* The first one is the default, and left out. */
+static uint32_t version_to_proto(uint32_t version)
+{
+    return version > 1 ? version : 0;
+}
+
 static Chasqui__System__Node **nodes_to_proto(const struct topology *t, struct cq_pool *pool)
 {
     Chasqui__System__Node **list = cq_pool_calloc(pool, t->node_count + 1, sizeof(*list));
@@ -26,6 +32,7 @@ static Chasqui__System__Node **nodes_to_proto(const struct topology *t, struct c
         list[i]->state = (Chasqui__System__NodeState)node->state;
         list[i]->boot = node->boot;
         list[i]->leaving = node->leaving;
+        list[i]->command_version = version_to_proto(node->command_version);
     }
     return list;
 }
@@ -123,6 +130,7 @@ bool topology_encode(const struct topology *t, struct cq_buf *out)
     msg.overrides = overrides_to_proto(t, pool);
     msg.n_moves = t->move_count;
     msg.moves = moves_to_proto(t, pool);
+    msg.finalized_version = version_to_proto(t->finalized_version);
     uint8_t *at = cq_buf_reserve(out, chasqui__system__topology__get_packed_size(&msg));
     if (at)
         cq_buf_commit(out, chasqui__system__topology__pack(&msg, at));
@@ -150,6 +158,7 @@ static enum cq_rc nodes_from_proto(const Chasqui__System__Topology *msg, struct 
         nodes[i].state = (enum topology_node_state)from->state;
         nodes[i].boot = from->boot;
         nodes[i].leaving = from->leaving;
+        nodes[i].command_version = from->command_version;
     }
     t->nodes = nodes;
     t->node_count = msg->n_nodes;
@@ -230,7 +239,7 @@ static void moves_from_proto(const Chasqui__System__Topology *msg, struct cq_poo
 static enum cq_rc from_proto(const Chasqui__System__Topology *msg, struct cq_pool *pool,
                              const struct topology **topology_r, struct cq_err *err)
 {
-    struct topology plain = {.cluster = msg->cluster, .epoch = msg->epoch};
+    struct topology plain = {.cluster = msg->cluster, .epoch = msg->epoch, .finalized_version = msg->finalized_version};
     if (msg->n_nodes > TOPOLOGY_NODES_MAX || msg->n_shards > TOPOLOGY_SHARDS_MAX + 1u ||
         msg->n_moves > TOPOLOGY_MOVES_MAX)
         return CQ_FAIL(err, CQ_E_LIMIT, "%zu nodes, %zu shards, %zu moves", msg->n_nodes, msg->n_shards, msg->n_moves);

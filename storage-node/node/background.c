@@ -12,6 +12,7 @@
 #include "node/group_proposal.h"
 #include "node/node.h"
 #include "node/topology_keeper.h"
+#include "node/version_raise.h"
 #include "proto/mail.pb-c.h"
 #include "state/mail_machine.h"
 
@@ -35,6 +36,7 @@ struct work {
     uint64_t handed_at_us;                      /* leadership was offered to the preferred replica */
     uint64_t swept_index;
     uint64_t swept_at_us;
+    struct version_raise raise;
     struct apply_call due; /* asks the machine whether there is anything to reclaim */
     bool is_due;
 };
@@ -335,6 +337,7 @@ static struct work *work_of(struct background *b, struct group *group)
         b->works[id] = cq_new(struct work);
         b->works[id]->background = b;
         b->works[id]->group = group;
+        b->works[id]->raise = (struct version_raise){.node = b->node, .group = group};
         b->works[id]->swept_at_us = cq_time_mono_us();
     }
     return b->works[id];
@@ -358,6 +361,7 @@ static void look(struct background *b)
             continue;
         if (group_leads(group) && t) {
             own_slots(w, t);
+            version_raise_look(&w->raise, t);
             if (!drained)
                 prefer_leader(w, t);
         }
@@ -410,9 +414,12 @@ void background_start(struct background *b)
 void background_stop(struct background *b)
 {
     b->stopped = true;
-    for (uint32_t id = 0; id < GROUPS_MAX; id++)
+    for (uint32_t id = 0; id < GROUPS_MAX; id++) {
         if (b->works[id] && b->works[id]->handing)
             io_fiber_cancel(b->works[id]->hander);
+        if (b->works[id])
+            version_raise_stop(&b->works[id]->raise);
+    }
     io_timer_stop(&b->timer);
 }
 

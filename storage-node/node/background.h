@@ -1,5 +1,5 @@
 /* Work that nobody asked for: what a leader does for its group (the slots it owns, reclaiming, giving the
- * leadership to the replica that the map prefers), and what every replica
+ * leadership to the replica that the map prefers, raising its command version), and what every replica
  * does for itself (removing the chunks of dead bodies). Driven from the control loop. */
 #ifndef BACKGROUND_H
 #define BACKGROUND_H

@@ -82,7 +82,7 @@ enum cq_rc call_entry_build(const struct call_entry *call, bool system, struct c
     Chasqui__Mail__Call *c = chasqui__mail__call__unpack(NULL, call->message.len, call->message.data);
     if (!c)
         return CQ_FAIL(err, CQ_E_PROTO, "the call does not decode");
-    struct entry entry = {.version = ENTRY_COMMAND_VERSION,
+    struct entry entry = {.version = call->version,
                           .method = (uint16_t)call->method,
                           .account = call->account,
                           .time = call->time,
@@ -96,9 +96,9 @@ enum cq_rc call_entry_build(const struct call_entry *call, bool system, struct c
     return rc;
 }
 
-void call_entry_internal(uint32_t method, uint64_t time, struct cq_slice body, struct raft_request *request)
+void call_entry_internal(uint32_t method, uint16_t version, uint64_t time, struct cq_slice body,
+                         struct raft_request *request)
 {
-    const struct entry entry = {
-        .version = ENTRY_COMMAND_VERSION, .method = (uint16_t)method, .time = time, .body = body};
+    const struct entry entry = {.version = version, .method = (uint16_t)method, .time = time, .body = body};
     CQ_ASSERT(encode(&entry, request, NULL) == CQ_OK);
 }

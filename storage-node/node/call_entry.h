@@ -9,6 +9,7 @@ struct call_entry {
     uint32_t method;
     uint64_t account;
     uint64_t time;           /* us: group_entry_time() */
+    uint16_t version;        /* group_command_version() */
     struct cq_slice message; /* encoded Call */
     struct cq_slice raw;
 };
@@ -19,6 +20,7 @@ enum cq_rc call_entry_build(const struct call_entry *call, bool system, struct c
                             struct raft_request *request, struct cq_err *err);
 
 /* A command of the node's own for its group: no request id, no Call. `body` is the method's message. */
-void call_entry_internal(uint32_t method, uint64_t time, struct cq_slice body, struct raft_request *request);
+void call_entry_internal(uint32_t method, uint16_t version, uint64_t time, struct cq_slice body,
+                         struct raft_request *request);
 
 #endif

@@ -38,16 +38,17 @@ struct group {
     _Atomic bool failed;          /* the replica has stopped */
     _Atomic bool absent;          /* it was destroyed: groups_find() does not find it, until there is another one */
 
-    _Atomic uint64_t time;          /* us: no entry of ours has a later time; never falls */
-    _Atomic uint64_t applied;       /* by the apply thread */
-    _Atomic uint64_t durable;       /* by the writer */
-    _Atomic uint64_t first_index;   /* of the log, durably */
-    _Atomic bool progress_listed;   /* the Raft thread will look at applied and durable */
-    struct group *progress_next;    /* the next one that it will look at */
-    _Atomic uint64_t progress_told; /* applied, as the Raft thread knows it */
-    _Atomic uint64_t commit_index;  /* as of the last look of the Raft thread */
-    _Atomic int space;              /* enum space_level: what this node refuses as the group's leader */
-    _Atomic bool caught_up;         /* since the start, applied has once reached what the leader had committed */
+    _Atomic uint64_t time;           /* us: no entry of ours has a later time; never falls */
+    _Atomic uint64_t applied;        /* by the apply thread */
+    _Atomic uint64_t durable;        /* by the writer */
+    _Atomic uint64_t first_index;    /* of the log, durably */
+    _Atomic bool progress_listed;    /* the Raft thread will look at applied and durable */
+    struct group *progress_next;     /* the next one that it will look at */
+    _Atomic uint64_t progress_told;  /* applied, as the Raft thread knows it */
+    _Atomic uint64_t commit_index;   /* as of the last look of the Raft thread */
+    _Atomic int space;               /* enum space_level: what this node refuses as the group's leader */
+    _Atomic uint32_t active_version; /* of commands, as of the last applied entry; never falls */
+    _Atomic bool caught_up;          /* since the start, applied has once reached what the leader had committed */
 
     /* Re-seeding (reseeder.h). */
     _Atomic int reseed_wish;        /* 0, or enum reseed_reason + 1 */
@@ -104,6 +105,9 @@ static inline bool group_leads(const struct group *group)
 {
     return atomic_load_explicit(&group->role, memory_order_relaxed) == RAFT_GROUP_LEADER;
 }
+
+/* The version of the next entry of this group. */
+uint16_t group_command_version(const struct group *group);
 
 /* The time of the next entry of this group: `now` (us since 1970) or the last one's, whichever is later. */
 uint64_t group_entry_time(struct group *group, uint64_t now);

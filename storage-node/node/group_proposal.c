@@ -53,7 +53,8 @@ void group_propose(struct node *node, struct group *group, uint32_t method, cons
     p->arg = arg;
     p->base.group = group;
     p->base.done = done;
-    call_entry_internal(method, group_entry_time(group, cq_time_wall_us()), message_pack(message, pool), &p->base);
+    call_entry_internal(method, group_command_version(group), group_entry_time(group, cq_time_wall_us()),
+                        message_pack(message, pool), &p->base);
     cq_pool_free(&pool);
     raft_thread_propose(node->raft, &p->base);
 }

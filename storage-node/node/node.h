@@ -114,6 +114,10 @@ void node_group_new(struct node *node, uint32_t group, uint64_t replica);
  */
 void node_is_stale(struct node *node, uint64_t boot);
 
+/* The cluster has finalized a command version that this build cannot apply: says so (err) and ends the process. Any
+ * thread. */
+_Noreturn void node_is_too_old(struct node *node, const struct cq_err *err);
+
 /* Since when (monotonic us) the node is connected; 0: it is not. Any thread. */
 uint64_t node_peer_since(struct node *node, const uint8_t uuid[static 16]);
 

@@ -29,6 +29,14 @@ static uint64_t machine_time(const struct replica_record *record, const struct m
     return record->group == GROUP_SYSTEM ? system_machine_time(machine) : mail_machine_time(machine);
 }
 
+void node_group_note_version(struct group *group, const struct machine *machine)
+{
+    atomic_store_explicit(&group->active_version,
+                          group->record.group == GROUP_SYSTEM ? system_machine_active_version(machine)
+                                                              : mail_machine_active_version(machine),
+                          memory_order_relaxed);
+}
+
 /* The hints are those of a replica that has just been opened. */
 static void set_hints(struct group *group, const struct machine *machine)
 {
@@ -37,6 +45,7 @@ static void set_hints(struct group *group, const struct machine *machine)
     atomic_store(&group->durable, applied);
     const struct replica_record record = group_replica_record(group);
     group_saw_time(group, machine_time(&record, machine));
+    node_group_note_version(group, machine);
     atomic_store(&group->caught_up, false);
     atomic_store(&group->failed, false);
 }
@@ -520,4 +529,16 @@ void node_is_stale(struct node *node, uint64_t boot)
     tell_stale(node, boot, w.count);
     data_dir_raise_boot(&node->dir, boot, &err); /* last: a start before it comes here again */
     _exit(EXIT_STALE);
+}
+
+/* ---- A build that is too old ---- */
+
+#define EXIT_VERSION 78 /* EX_CONFIG: started again it is the same */
+
+_Noreturn void node_is_too_old(struct node *node, const struct cq_err *err)
+{
+    apply_marks_forgive(node->marks);
+    cq_log(CQ_ERROR, "node.too_old", CQ_F_STR("version", CHASQUI_VERSION), CQ_F_ERR(err),
+           CQ_F_STR("action", "the process ends; start a later version on this data directory"));
+    _exit(EXIT_VERSION);
 }

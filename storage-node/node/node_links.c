@@ -11,6 +11,7 @@
 #include "node/scrubber.h"
 #include "node/topology_keeper.h"
 #include "node/watch.h"
+#include "state/command_version.h"
 
 #define EXIT_WRITE_FAILED 74 /* EX_IOERR: what the process ends with when its store fails it */
 
@@ -60,6 +61,7 @@ static void on_applied(void *ctx, struct apply_group *apply, const struct machin
 {
     struct node *node = ctx;
     struct group *group = group_of(apply);
+    node_group_note_version(group, machine);
     atomic_store(&group->applied, index);
     raft_thread_progress(node->raft, group);
     if (group->record.group == GROUP_SYSTEM)
@@ -78,6 +80,14 @@ static void on_machine_failed(void *ctx, struct apply_group *apply, enum cq_rc r
 {
     struct node *node = ctx;
     struct group *group = group_of(apply);
+    if (rc == CQ_E_VERSION) {
+        struct cq_err err = {0};
+        CQ_FAIL(&err, rc,
+                "shard %u has been raised above command version %u, which this build (" CHASQUI_VERSION
+                ") knows: start a later one; no downgrade goes back across a finalized version",
+                group->record.group, command_version_known);
+        node_is_too_old(node, &err);
+    }
     cq_log(CQ_ERROR, "group.machine_failed", CQ_F_U64("group", group->record.group), CQ_F_RC(rc));
     watch_end_all(group, CQ_E_UNAVAILABLE);
     if (rc != CQ_E_CORRUPT) {

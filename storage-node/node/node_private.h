@@ -16,6 +16,9 @@ enum cq_rc node_group_reload(struct node *node, struct group *group, const struc
  * not. */
 enum cq_rc node_group_release(struct node *node, struct group *group, struct cq_err *err);
 
+/* The machine's active command version is the group's hint. On the group's apply thread, or before it has one. */
+void node_group_note_version(struct group *group, const struct machine *machine);
+
 /* All groups whose records the store has, at the start. */
 enum cq_rc node_groups_load(struct node *node, struct cq_err *err);
 

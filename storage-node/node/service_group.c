@@ -391,6 +391,7 @@ static void command(struct rpc_request *rpc, struct worker *worker, bool system)
     const struct call_entry call = {.method = r->method,
                                     .account = r->account,
                                     .time = group_entry_time(group, cq_time_wall_us()),
+                                    .version = group_command_version(group),
                                     .message = rpc_request_message(rpc),
                                     .raw = rpc_request_raw(rpc)};
     enum cq_rc rc = call_entry_build(&call, system, pool, &r->base, &err);
@@ -529,6 +530,7 @@ static const struct rpc_method methods[] = {
     SYSTEM(MOVE_SHARD, RPC_METHOD_COMMAND, SYSTEM_ROLES | RPC_ROLE_OPERATOR, on_system_command),
     SYSTEM(CANCEL_MOVES, RPC_METHOD_COMMAND, SYSTEM_ROLES | RPC_ROLE_OPERATOR, on_system_command),
     SYSTEM(STEP_MOVE, RPC_METHOD_COMMAND, RPC_ROLE_STORAGE, on_system_command),
+    SYSTEM(FINALIZE_VERSION, RPC_METHOD_COMMAND, SYSTEM_ROLES | RPC_ROLE_OPERATOR, on_system_command),
     SYSTEM(GET_TOPOLOGY, RPC_METHOD_READ, SYSTEM_READ_ROLES, on_system_read),
 };
 

@@ -126,6 +126,7 @@ static Chasqui__System__ReplicaState *replica_state(struct simple *s, struct gro
     r->reseed_bytes = atomic_load(&group->reseed_bytes);
     r->reseed_chunks = atomic_load(&group->reseed_chunks);
     r->generation = group->record.generation;
+    r->active_version = atomic_load(&group->active_version);
     if (group_leads(group))
         r->space = (char *)(uintptr_t)space_level_name((enum space_level)atomic_load(&group->space));
     r->digest = (ProtobufCBinaryData){.len = 16, .data = cq_pool_dup(s->pool, look.digest, 16)};

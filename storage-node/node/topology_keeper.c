@@ -13,6 +13,7 @@
 #include "node/reseeder.h"
 #include "node/system_client.h"
 #include "proto/system.pb-c.h"
+#include "state/command_version.h"
 #include "system/system_machine.h"
 
 #define RETRY_MS 1000     /* what failed is tried again after this */
@@ -309,12 +310,14 @@ void node_describe(const struct node *node, Chasqui__System__Node *out, Chasqui_
     out->labels = labels;
     out->boot = node->dir.boot;
     out->version = (char *)(uintptr_t)node->hello.version;
+    out->command_version = command_version_known;
 }
 
 static bool is_registered(const struct topology_keeper *k, const struct topology *t)
 {
     uint32_t me = topology_node_index(t, k->node->dir.node);
     return me != TOPOLOGY_NONE && t->nodes[me].boot == k->node->dir.boot &&
+           t->nodes[me].command_version == command_version_known &&
            strcmp(t->nodes[me].address, node_address(k->node)) == 0;
 }
 
@@ -378,9 +381,21 @@ static bool register_node(struct topology_keeper *k, const struct topology *t)
         system_call(k->node, NULL, 0, CHASQUI__SYSTEM__METHOD__REGISTER_NODE, message_pack(&message.base, pool),
                     io_loop_deadline(io_loop_self(), REGISTER_MS), pool, &reply, &err);
     cq_pool_free(&pool);
+    if (rc == CQ_E_VERSION)
+        node_is_too_old(k->node, &err);
     if (rc != CQ_OK)
         cq_log(CQ_WARN, "node.not_registered", CQ_F_ERR(&err));
     return rc == CQ_OK;
+}
+
+/* Before anything is made or opened for this topology: what this build cannot apply would not be served anyway. */
+static void check_version(struct topology_keeper *k, const struct topology *t)
+{
+    struct cq_err err = {0};
+    if (t->finalized_version <= command_version_known)
+        return;
+    command_version_too_new(t->finalized_version, command_version_known, &err);
+    node_is_too_old(k->node, &err);
 }
 
 static void follow(void *arg)
@@ -391,6 +406,7 @@ static void follow(void *arg)
         io_event_reset(&k->changed);
         bool done = true;
         if (t && t->epoch > 0) {
+            check_version(k, t);
             dial_nodes(k, t);
             node_lost_replicas(k->node, t);
             done = open_shards(k, t);

@@ -1,4 +1,6 @@
-/* The group's own commands, proposed by its leader: OWN_SLOTS, DIGEST_MARK. The outbox's: cmd_outbox.c. */
+/* The group's own commands, proposed by its leader: OWN_SLOTS, DIGEST_MARK, RAISE_VERSION. The outbox's: cmd_outbox.c.
+ */
+#include "state/command_version.h"
 #include "state/mail_private.h"
 
 static void mark_owned(uint8_t *owned, uint32_t first, uint32_t last)
@@ -64,5 +66,21 @@ COMMAND(cmd_digest_mark)
     reply.digest_high = mark->digest.high;
     reply.records = mark->records;
     *reply_r = mail_pack(a->v.pool, &reply.base);
+    return CQ_OK;
+}
+
+/* What comes behind it in the log may be of the new version, so a build that does not know that one stops here. */
+COMMAND(cmd_raise_version)
+{
+    (void)reply_r;
+    const Chasqui__Mail__RaiseVersion *raise = message;
+    struct mail_machine *m = a->v.m;
+    if (raise->version <= m->group.active_version)
+        return CQ_OK;
+    if (raise->version > UINT16_MAX)
+        return CQ_FAIL(a->v.err, CQ_E_INVALID, "command version %u", raise->version);
+    if (raise->version > m->config.known)
+        return db_break(m->db, command_version_too_new(raise->version, m->config.known, a->v.err));
+    m->group.active_version = (uint16_t)raise->version;
     return CQ_OK;
 }

@@ -23,10 +23,9 @@
 CQ_LIMITS_ENUM(ENTRY_LIMITS);
 
 #define ENTRY_FORMAT 1
-#define ENTRY_HEAD 88           /* bytes before the chunk list */
-#define ENTRY_CHUNK_REF 20      /* bytes of one row of the chunk list */
-#define ENTRY_TAIL 8            /* the checksum */
-#define ENTRY_COMMAND_VERSION 1 /* what this build proposes and the highest that it can apply */
+#define ENTRY_HEAD 88      /* bytes before the chunk list */
+#define ENTRY_CHUNK_REF 20 /* bytes of one row of the chunk list */
+#define ENTRY_TAIL 8       /* the checksum */
 
 /* Times in entries are below this (microseconds since 1970): arithmetic on them cannot overflow. */
 #define ENTRY_TIME_END (UINT64_C(1) << 62)
@@ -37,7 +36,7 @@ struct entry_chunk {
 };
 
 struct entry {
-    uint16_t version; /* command version: ENTRY_COMMAND_VERSION */
+    uint16_t version; /* command version: which version of what apply does (command_version.h) */
     uint16_t method;  /* enum Method of proto/mail.proto or proto/system.proto */
     uint64_t account; /* 0: the group itself */
     uint64_t time;    /* us: the larger of the group's previous entry time and the leader's clock */

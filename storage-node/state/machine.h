@@ -74,6 +74,7 @@ struct machine_config {
     uint32_t group;
     uint32_t generation;  /* part of the keys: a re-seeded replica is a new generation */
     uint64_t incarnation; /* of the group; part of every chunk id */
+    uint16_t known;       /* the highest command version that may be applied; 0: command_version_known */
 };
 
 #endif

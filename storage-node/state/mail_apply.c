@@ -5,6 +5,7 @@
  * result and, the first time, the event that says that a quota refused it. */
 #include "base/cq_assert.h"
 #include "base/cq_planted.h"
+#include "state/command_version.h"
 #include "state/mail_private.h"
 
 /* ---- judging ---- */
@@ -14,7 +15,7 @@ static enum cq_rc check_entry(struct apply *a)
     const struct entry *e = &a->entry;
     if (e->time >= ENTRY_TIME_END)
         return CQ_FAIL(a->v.err, CQ_E_INVALID, "entry time %llu", (unsigned long long)e->time);
-    if (e->version == 0 || e->version > a->v.m->group.active_version)
+    if (!command_version_allowed(e->version, a->v.m->group.active_version))
         return CQ_FAIL(a->v.err, CQ_E_VERSION, "command version %u, active is %u", e->version,
                        a->v.m->group.active_version);
     return CQ_OK;
@@ -89,6 +90,8 @@ static enum cq_rc run_for_account(struct apply *a, const struct apply_command *c
     a->acted = true;
     a->before = a->v.account;
     rc = run_command(a, command, reply_r);
+    if (rc == CQ_OK)
+        command_version_account(a->entry.version, &a->v.account);
     /* A copy that goes on has no result yet; what was too much now may be sent again under the same request id. */
     a->remember = rc != CQ_E_AGAIN && rc != CQ_E_OVERLOADED;
     return rc;

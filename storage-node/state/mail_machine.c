@@ -3,6 +3,7 @@
 #include "base/cq_endian.h"
 #include "base/cq_mem.h"
 #include "base/cq_planted.h"
+#include "state/command_version.h"
 #include "state/mail_private.h"
 
 #include <stdlib.h>
@@ -66,16 +67,15 @@ static enum cq_rc load_group(struct mail_machine *m, struct cq_pool *pool, struc
 {
     struct state_key key;
     struct cq_slice bytes;
-    m->group = (struct group_record){.active_version = 1};
+    m->group = (struct group_record){.active_version = COMMAND_VERSION_FIRST};
     key_begin(&key, db_space(m->db), 0, KEY_GROUP);
     enum cq_rc rc = db_get(m->db, &key, pool, &bytes);
     if (rc == CQ_OK)
         rc = group_record_get(bytes, &m->group);
     if (rc != CQ_OK && rc != CQ_E_NOT_FOUND)
         return CQ_FAIL(err, rc, "group record of group %u", m->config.group);
-    if (m->group.active_version > ENTRY_COMMAND_VERSION)
-        return CQ_FAIL(err, CQ_E_VERSION, "group %u runs command version %u, this build knows %u", m->config.group,
-                       m->group.active_version, ENTRY_COMMAND_VERSION);
+    if (m->group.active_version > m->config.known)
+        return command_version_too_new(m->group.active_version, m->config.known, err);
     key_begin(&key, db_space(m->db), 0, KEY_SLOTS);
     rc = db_get(m->db, &key, pool, &bytes);
     if (rc == CQ_OK)
@@ -91,6 +91,8 @@ enum cq_rc mail_machine_open(const struct machine_config *config, struct machine
     struct mail_machine *m = cq_new(struct mail_machine);
     m->base.ops = &ops;
     m->config = *config;
+    if (!m->config.known)
+        m->config.known = command_version_known;
     m->uids = uid_cache_new(UID_CACHE_BYTES);
     cq_buf_init(&m->scratch, 4u << 20);
     struct cq_pool *pool = cq_pool_new(4096);
@@ -104,6 +106,11 @@ enum cq_rc mail_machine_open(const struct machine_config *config, struct machine
     }
     *machine_r = &m->base;
     return CQ_OK;
+}
+
+uint16_t mail_machine_active_version(const struct machine *machine)
+{
+    return ((const struct mail_machine *)machine)->group.active_version;
 }
 
 uint64_t mail_machine_time(const struct machine *machine)

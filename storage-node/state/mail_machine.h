@@ -8,7 +8,8 @@
 #include "state/entry.h"
 #include "state/machine.h"
 
-/* Reads where the last written effects left off. CQ_E_CORRUPT, CQ_E_VERSION (written by a newer build), CQ_E_IO. */
+/* Reads where the last written effects left off. CQ_E_CORRUPT, CQ_E_VERSION (written by a newer build, or its active
+ * version is above what this one can apply), CQ_E_IO. */
 enum cq_rc mail_machine_open(const struct machine_config *config, struct machine **machine_r, struct cq_err *err);
 
 /* ---- before proposing (pure; any thread) ---- */
@@ -72,6 +73,9 @@ bool mail_machine_reclaim_due(struct machine *machine, uint64_t now);
 
 /* The group's entry time (us): the stamp of answers, and the floor of the next entry's time. */
 uint64_t mail_machine_time(const struct machine *machine);
+
+/* The group's active command version (command_version.h). */
+uint16_t mail_machine_active_version(const struct machine *machine);
 
 /* Place of an event in the outbox; part of its id. */
 struct outbox_position {

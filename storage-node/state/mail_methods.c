@@ -26,6 +26,7 @@ static const struct mail_method methods[] = {
     {M(OUTBOX_ADVANCE), "OUTBOX_ADVANCE", true, true, false},
     {M(DIGEST_MARK), "DIGEST_MARK", true, true, false},
     {M(OUTBOX_TRIM), "OUTBOX_TRIM", true, true, false},
+    {M(RAISE_VERSION), "RAISE_VERSION", true, true, false},
     {M(GET_ACCOUNT), "GET_ACCOUNT", false, false, false},
     {M(LIST_MAILBOXES), "LIST_MAILBOXES", false, false, false},
     {M(OPEN_MAILBOX), "OPEN_MAILBOX", false, false, false},
@@ -68,6 +69,7 @@ static const struct apply_command commands[] = {
     {M(OUTBOX_ADVANCE), D(outbox_advance), cmd_outbox_advance},
     {M(DIGEST_MARK), D(empty), cmd_digest_mark},
     {M(OUTBOX_TRIM), D(outbox_trim), cmd_outbox_trim},
+    {M(RAISE_VERSION), D(raise_version), cmd_raise_version},
 };
 
 const struct apply_command *apply_command_find(uint32_t method)

@@ -301,6 +301,7 @@ COMMAND(cmd_reclaim);
 COMMAND(cmd_outbox_advance);
 COMMAND(cmd_digest_mark);
 COMMAND(cmd_outbox_trim);
+COMMAND(cmd_raise_version);
 
 #define READ(name)                                                                                                     \
     enum cq_rc name(struct mail_view *v, const void *message, struct cq_slice *reply_r, struct cq_buf *raw)

@@ -2,6 +2,7 @@
  * is a valid topology is judged after it, for all alike, by topology_new. */
 #include "base/cq_assert.h"
 #include "cluster/placement.h"
+#include "state/command_version.h"
 #include "system/system_private.h"
 
 #include <stdlib.h>
@@ -34,7 +35,12 @@ static enum cq_rc node_from_proto(struct system_apply *a, const Chasqui__System_
 {
     if (!from || from->uuid.len != TOPOLOGY_UUID_SIZE)
         return CQ_FAIL(a->err, CQ_E_INVALID, "a node without a uuid of 16 bytes");
-    *node = (struct topology_node){.address = from->address, .version = from->version, .boot = from->boot};
+    *node = (struct topology_node){.address = from->address,
+                                   .version = from->version,
+                                   .boot = from->boot,
+                                   .command_version = from->command_version ? from->command_version : 1};
+    if (node->command_version > UINT16_MAX)
+        return CQ_FAIL(a->err, CQ_E_INVALID, "command version %u", node->command_version);
     memcpy(node->uuid, from->uuid.data, TOPOLOGY_UUID_SIZE);
     take_labels(node, from->labels);
     return CQ_OK;
@@ -151,6 +157,9 @@ static enum cq_rc init_cluster(struct system_apply *a, const ProtobufCMessage *m
         rc = init_system_shard(a, msg, &system);
     if (rc != CQ_OK)
         return rc;
+    uint32_t lowest, highest;
+    topology_versions(&a->plain, &lowest, &highest);
+    a->plain.finalized_version = lowest;
     placement_first_map(a->plain.nodes, a->plain.node_count, msg->shards, msg->replicas, &a->header.next_replica,
                         a->pool, &shards, &ranges);
     all = cq_pool_calloc(a->pool, msg->shards + 1ul, sizeof *all);
@@ -176,6 +185,7 @@ static enum cq_rc update_node(struct system_apply *a, struct topology_node *node
     node->address = from->address;
     node->version = from->version;
     node->boot = from->boot;
+    node->command_version = from->command_version;
     return CQ_OK;
 }
 
@@ -226,6 +236,8 @@ static enum cq_rc register_node(struct system_apply *a, const ProtobufCMessage *
         rc = node_from_proto(a, msg->node, &from);
     if (rc != CQ_OK)
         return rc;
+    if (from.command_version < a->before->finalized_version)
+        return command_version_too_new(a->before->finalized_version, from.command_version, a->err);
     uint32_t index = topology_node_index(a->before, from.uuid);
     if (index != TOPOLOGY_NONE)
         return update_node(a, &system_own_nodes(a)[index], &from);
@@ -268,6 +280,44 @@ static enum cq_rc set_node_state(struct system_apply *a, const ProtobufCMessage 
         return CQ_FAIL(a->err, CQ_E_CONFLICT, "the node still holds replicas");
     node->state = (enum topology_node_state)msg->state;
     node->leaving = node->leaving && node->state == TOPOLOGY_NODE_DRAINING;
+    return CQ_OK;
+}
+
+/* ---- Versions ---- */
+
+/* Addresses of the nodes that cannot apply a version; "" when all can. */
+static const char *nodes_below(struct system_apply *a, uint32_t version)
+{
+    struct cq_buf names;
+    cq_buf_init(&names, CQ_ERR_TEXT_SIZE / 2); /* what does not fit is left out */
+    for (size_t i = 0; i < a->before->node_count; i++) {
+        const struct topology_node *node = &a->before->nodes[i];
+        if (node->state != TOPOLOGY_NODE_GONE && node->command_version < version)
+            cq_buf_printf(&names, "%s%s", names.len ? ", " : "", node->address);
+    }
+    const char *text = cq_pool_cstr(a->pool, cq_buf_slice(&names));
+    cq_buf_fini(&names);
+    return text;
+}
+
+/* The nodes are judged first: all replicas alike, whatever their builds know. */
+static enum cq_rc finalize_version(struct system_apply *a, const ProtobufCMessage *message, struct cq_slice *reply_r)
+{
+    const Chasqui__System__FinalizeVersion *msg = (const Chasqui__System__FinalizeVersion *)message;
+    uint32_t lowest, highest;
+    (void)reply_r;
+    enum cq_rc rc = system_need_cluster(a);
+    if (rc != CQ_OK || msg->version <= a->before->finalized_version)
+        return rc;
+    topology_versions(a->before, &lowest, &highest);
+    if (msg->version > lowest)
+        return CQ_FAIL(a->err, CQ_E_CONFLICT,
+                       "these nodes cannot apply command version %u: %s; upgrade them, or decommission those that are "
+                       "lost",
+                       msg->version, nodes_below(a, msg->version));
+    if (msg->version > a->m->config.known)
+        return db_break(a->m->db, command_version_too_new(msg->version, a->m->config.known, a->err));
+    a->plain.finalized_version = msg->version;
     return CQ_OK;
 }
 
@@ -419,6 +469,7 @@ static const struct {
     COMMAND(MOVE_SHARD, move_shard, system_move_shard),
     COMMAND(CANCEL_MOVES, cancel_moves, system_cancel_moves),
     COMMAND(STEP_MOVE, step_move, system_step_move),
+    COMMAND(FINALIZE_VERSION, finalize_version, finalize_version),
 #undef COMMAND
     {{CHASQUI__SYSTEM__METHOD__GET_TOPOLOGY, "GET_TOPOLOGY", false}, NULL, NULL},
 };

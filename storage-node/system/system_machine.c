@@ -2,6 +2,7 @@
 
 #include "base/cq_endian.h"
 #include "base/cq_mem.h"
+#include "state/command_version.h"
 #include "system/system_private.h"
 
 #include <stdlib.h>
@@ -50,14 +51,18 @@ static enum cq_rc run_entry(struct system_apply *a, struct cq_slice bytes, struc
         return rc;
     if (entry.time >= ENTRY_TIME_END)
         return CQ_FAIL(a->err, CQ_E_INVALID, "entry time %llu", (unsigned long long)entry.time);
-    if (entry.version != 1)
-        return CQ_FAIL(a->err, CQ_E_VERSION, "command version %u, active is 1", entry.version);
+    if (!command_version_allowed(entry.version, (uint16_t)a->before->finalized_version))
+        return CQ_FAIL(a->err, CQ_E_VERSION, "command version %u, active is %u", entry.version,
+                       a->before->finalized_version);
     if (entry.time > a->m->header.time)
         a->m->header.time = entry.time;
     a->header.time = a->m->header.time;
     if (entry.account || entry.chunk_count)
         return CQ_FAIL(a->err, CQ_E_INVALID, "a command of the system shard has no account and no chunks");
-    return system_command_run(a, entry.method, entry.body, reply_r);
+    rc = system_command_run(a, entry.method, entry.body, reply_r);
+    if (rc == CQ_OK)
+        command_version_system(entry.version, &a->header.next_replica);
+    return rc;
 }
 
 /* Makes what the command wants the present state, when it is a valid one. */
@@ -111,9 +116,12 @@ static void machine_apply(struct machine *machine, struct machine_position posit
     enum cq_rc rc = run_entry(&a, entry, &reply);
     if (rc == CQ_OK)
         rc = take_over(&a);
-    system_save_header(m);
-    db_end(m->db, true);
-    db_advance(m->db, position);
+    bool stopped = db_broken(m->db) != CQ_OK; /* by the entry itself: nothing of it happened here */
+    if (!stopped)
+        system_save_header(m);
+    db_end(m->db, !stopped);
+    if (!stopped)
+        db_advance(m->db, position);
     if (db_broken(m->db) != CQ_OK) {
         *outcome_r = (struct machine_outcome){.rc = db_broken(m->db), .entry_time = m->header.time};
         return;
@@ -222,6 +230,8 @@ enum cq_rc system_machine_open(const struct machine_config *config, struct machi
     struct system_machine *m = cq_new(struct system_machine);
     m->base.ops = &system_machine_ops;
     m->config = *config;
+    if (!m->config.known)
+        m->config.known = command_version_known;
     *machine_r = NULL;
     enum cq_rc rc = db_open(config, &m->db, err);
     if (rc == CQ_OK)
@@ -237,6 +247,11 @@ enum cq_rc system_machine_open(const struct machine_config *config, struct machi
 const struct topology *system_machine_topology(const struct machine *machine)
 {
     return topology_ref(machine_of_const(machine)->topology);
+}
+
+uint16_t system_machine_active_version(const struct machine *machine)
+{
+    return (uint16_t)machine_of_const(machine)->topology->finalized_version;
 }
 
 uint64_t system_machine_time(const struct machine *machine)

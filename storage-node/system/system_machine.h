@@ -15,7 +15,7 @@
 
 /* The first id that the system shard gives away is above those of its own replicas (BOOTSTRAP_SYSTEM: 1, 2, 3...). */
 
-/* Reads where the last written effects left off. CQ_E_CORRUPT, CQ_E_VERSION, CQ_E_IO. */
+/* Reads where the last written effects left off. CQ_E_CORRUPT, CQ_E_VERSION (as mail_machine_open), CQ_E_IO. */
 enum cq_rc system_machine_open(const struct machine_config *config, struct machine **machine_r, struct cq_err *err);
 
 /* A new reference: topology_unref() it. On the machine's thread. */
@@ -23,6 +23,9 @@ const struct topology *system_machine_topology(const struct machine *machine);
 
 /* The group's entry time (us): the stamp of answers, and the floor of the next entry's time. */
 uint64_t system_machine_time(const struct machine *machine);
+
+/* The group's active command version, which is also what the cluster has finalized (command_version.h). */
+uint16_t system_machine_active_version(const struct machine *machine);
 
 struct system_method {
     uint32_t method; /* enum Method of proto/system.proto */

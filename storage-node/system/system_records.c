@@ -1,5 +1,6 @@
 /* Records of the system shard: a header, the topology without its overrides, one record for each override. */
 #include "base/cq_endian.h"
+#include "state/command_version.h"
 #include "system/system_private.h"
 
 #define HEADER_SIZE 17
@@ -149,6 +150,8 @@ static enum cq_rc load_topology(struct system_machine *m, struct cq_pool *pool, 
     if (rc == CQ_OK)
         rc = topology_new(&plain, &m->topology, err);
     topology_unref(&stored);
+    if (rc == CQ_OK && m->topology->finalized_version > m->config.known)
+        rc = db_break(m->db, command_version_too_new(m->topology->finalized_version, m->config.known, err));
     return rc;
 }
 

@@ -32,6 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct call_entry call = {.method = data[0],
                                     .account = 1,
                                     .time = 1,
+                                    .version = 1,
                                     .message = cq_slice_sub(rest, 0, message),
                                     .raw = cq_slice_skip(rest, message)};
     struct raft_request request = {0};

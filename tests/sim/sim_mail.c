@@ -1,6 +1,7 @@
 #include "sim_mail.h"
 
 #include "base/cq_assert.h"
+#include "state/command_version.h"
 #include "state/mail_machine.h"
 
 #include <inttypes.h>
@@ -39,7 +40,7 @@ enum cq_rc mail_propose(struct sim_node *node, unsigned group, uint32_t method, 
 {
     struct cq_pool *pool = cq_pool_new(1024);
     uint64_t last = mail_machine_time(node->groups[group].machine), wall = sim_node_wall(node);
-    const struct entry entry = {.version = ENTRY_COMMAND_VERSION,
+    const struct entry entry = {.version = COMMAND_VERSION_FIRST,
                                 .method = (uint16_t)method,
                                 .account = account,
                                 .time = wall > last ? wall : last,

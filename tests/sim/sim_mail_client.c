@@ -3,6 +3,7 @@
 #include "base/cq_assert.h"
 #include "base/cq_hash.h"
 #include "base/cq_mem.h"
+#include "state/command_version.h"
 #include "state/mail_machine.h"
 
 #include <inttypes.h>
@@ -351,7 +352,7 @@ static void propose(struct request *request, struct sim_node *node)
 {
     struct cq_err err = {0};
     struct entry_chunk *chunks;
-    struct entry entry = {.version = ENTRY_COMMAND_VERSION,
+    struct entry entry = {.version = COMMAND_VERSION_FIRST,
                           .method = (uint16_t)request->op.method,
                           .account = request->op.account->id,
                           .time = entry_time(request, node),

@@ -3,6 +3,7 @@
 #include "base/cq_assert.h"
 #include "base/cq_list.h"
 #include "proto/mail.pb-c.h"
+#include "state/command_version.h"
 #include "state/mail_machine.h"
 #include "store/store_mem.h"
 
@@ -82,7 +83,7 @@ static enum cq_rc commit(struct mailstore_local *local, struct group *group, str
 {
     struct cq_buf bytes;
     cq_buf_init(&bytes, ENTRY_MAX);
-    entry->version = ENTRY_COMMAND_VERSION;
+    entry->version = COMMAND_VERSION_FIRST;
     local->time += STEP_US;
     uint64_t floor = mail_machine_time(group->machine);
     entry->time = local->time > floor ? local->time : floor;

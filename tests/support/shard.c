@@ -3,6 +3,7 @@
 #include "base/cq_assert.h"
 #include "base/cq_endian.h"
 #include "base/cq_mem.h"
+#include "state/command_version.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct replica {
     struct machine *machine;
     struct machine_effects *taken[TAKEN_MAX];
     unsigned taken_count;
+    uint16_t known; /* command version; 0: this build's */
 };
 struct shard {
     void (*before_chunks)(struct shard *shard);
@@ -35,12 +37,17 @@ struct shard {
     struct cq_err err;
 };
 
-static void replica_open(struct replica *replica)
+static enum cq_rc replica_try(struct replica *replica, uint16_t known, struct machine **machine_r, struct cq_err *err)
 {
     struct machine_config config = {
-        .store = replica->store, .group = 5, .generation = 1, .incarnation = SHARD_INCARNATION};
+        .store = replica->store, .group = 5, .generation = 1, .incarnation = SHARD_INCARNATION, .known = known};
+    return mail_machine_open(&config, machine_r, err);
+}
+
+static void replica_open(struct replica *replica)
+{
     struct cq_err err = {.rc = CQ_OK};
-    CQ_ASSERT(mail_machine_open(&config, &replica->machine, &err) == CQ_OK);
+    CQ_ASSERT(replica_try(replica, replica->known, &replica->machine, &err) == CQ_OK);
 }
 
 struct shard *shard_new(unsigned replicas)
@@ -236,6 +243,20 @@ void shard_write(struct shard *shard, unsigned number, bool sync)
     replica->taken_count = 0;
 }
 
+enum cq_rc shard_build(struct shard *shard, unsigned number, uint16_t known)
+{
+    struct replica *replica = &shard->replicas[number];
+    struct machine *machine;
+    shard_write(shard, number, true);
+    enum cq_rc rc = replica_try(replica, known, &machine, &shard->err);
+    if (rc != CQ_OK)
+        return rc;
+    replica->machine->ops->close(replica->machine);
+    replica->machine = machine;
+    replica->known = known;
+    return CQ_OK;
+}
+
 void shard_crash(struct shard *shard, unsigned number, unsigned keep_permille)
 {
     struct replica *replica = &shard->replicas[number];
@@ -267,7 +288,7 @@ struct machine_outcome shard_run(struct shard *shard, const struct shard_call *c
     if (shard->time < floor)
         shard->time = floor;
     struct entry entry = {
-        .version = ENTRY_COMMAND_VERSION,
+        .version = call->version ? call->version : COMMAND_VERSION_FIRST,
         .method = (uint16_t)call->method,
         .account = call->account,
         .time = shard->time,

@@ -29,6 +29,7 @@ struct shard_call {
     uint64_t sequence, done, stamp;
     bool no_done, no_stamp; /* 0 is meant */
     uint64_t min_modseq, incarnation;
+    uint16_t version; /* of the command; 0: COMMAND_VERSION_FIRST */
 };
 
 /* Cuts raw, makes the entry, appends it to the log, applies it on replica 0. The outcome's bytes live until the next
@@ -66,6 +67,9 @@ struct cq_slice shard_entry(const struct shard *shard, uint64_t index);
 bool shard_catch_up(struct shard *shard, unsigned replica, uint64_t index);
 /* Writes what has been applied; a later crash may lose it unless it is synced. */
 void shard_write(struct shard *shard, unsigned replica, bool sync);
+/* What has been applied is written, then the replica is opened again by a build that knows versions up to `known`. Not
+ * CQ_OK: it refuses (shard_err), and the replica is as it was. */
+enum cq_rc shard_build(struct shard *shard, unsigned replica, uint16_t known);
 /* Takes the effects without writing them yet: the overlay serves them. shard_write() then writes them first. */
 void shard_take(struct shard *shard, unsigned replica);
 /* Power off and on: of the writes that were not synced the oldest `keep` per mille survive. */

@@ -2,7 +2,7 @@
  * nothing holds a message. imap_fetch_octets.c writes sections. */
 #include "imap/imap_ahead.h"
 #include "imap/imap_date.h"
-#include "imap/imap_fetch_octets.h"
+#include "imap/imap_fetch_head.h"
 #include "imap/imap_message.h"
 #include "imap/imap_records.h"
 #include "imap/imap_reply.h"
@@ -19,7 +19,7 @@ struct fetching {
     struct uidset_builder unseen;
     struct uidset seen; /* of the present piece: we have set \Seen */
     struct imap_own_changes own;
-    bool uid, summaries, some_gone;
+    bool uid, summaries, known, some_gone;
     enum cq_rc damaged; /* the first message that could not be read */
 };
 
@@ -163,6 +163,22 @@ static enum cq_rc skip_message(struct fetching *f, enum cq_rc rc)
     return CQ_OK;
 }
 
+static enum cq_rc fetch_message(void *ctx, const struct fetch_record *record, const struct mail_records *table);
+
+/* Its header is longer than what is read of a known message: with record and summary, as any other. */
+static enum cq_rc fetch_unknown(struct fetching *f, uint32_t uid)
+{
+    struct uid_range range = {uid, uid};
+    const struct uidset one = {&range, 1};
+    struct cq_err err = {0};
+    f->known = false;
+    f->summaries = true;
+    enum cq_rc rc = imap_each_record(f->run, &one, true, fetch_message, f, NULL, &err);
+    f->known = true;
+    f->summaries = false;
+    return rc;
+}
+
 static enum cq_rc fetch_message(void *ctx, const struct fetch_record *record, const struct mail_records *table)
 {
     struct fetching *f = ctx;
@@ -175,6 +191,8 @@ static enum cq_rc fetch_message(void *ctx, const struct fetch_record *record, co
     cq_pool_clear(f->pool);
     m.flags_changed = uidset_contains(&f->seen, record->uid); /* the record was read after that */
     enum cq_rc rc = prepare(&m, &octets, &err);
+    if (rc == CQ_E_LIMIT && f->known)
+        return fetch_unknown(f, record->uid);
     if (rc != CQ_OK)
         return skip_message(f, rc);
     cq_buf_printf(&run->out, "* %u FETCH (", imap_view_seq(run->session->view, record->uid));
@@ -263,6 +281,49 @@ static enum cq_rc only_changed(struct fetching *f, struct uidset *uids, struct c
     return rc;
 }
 
+/* ---- Known messages ---- */
+
+#define NEVER_CHANGES ((uint32_t)IMAP_FETCH_UID | IMAP_FETCH_INTERNALDATE | IMAP_FETCH_SIZE | IMAP_FETCH_OCTETS)
+
+static size_t width(const struct uidset *uids)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < uids->count && n <= IMAP_KNOWN_MAX; i++)
+        n += (size_t)(uids->ranges[i].last - uids->ranges[i].first) + 1;
+    return n;
+}
+
+/* Can all that is asked for be said without the messages' records? Then they are put into records_r, by UID. */
+static bool are_known(const struct fetching *f, const struct uidset *uids,
+                      struct fetch_record records_r[static IMAP_KNOWN_MAX], size_t *count_r)
+{
+    const struct imap_view *view = f->run->session->view;
+    *count_r = 0;
+    if (f->fetch->kinds & ~NEVER_CHANGES || width(uids) > IMAP_KNOWN_MAX || !imap_head_is_enough(f->fetch))
+        return false;
+    for (size_t i = 0; i < uids->count; i++) {
+        for (uint64_t uid = uids->ranges[i].first; uid <= uids->ranges[i].last; uid++) {
+            if (imap_view_seq(view, (uint32_t)uid) == 0 || imap_view_is_gone(view, (uint32_t)uid))
+                continue;
+            if (!imap_known_find(view->known, (uint32_t)uid, &records_r[(*count_r)++]))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Octets never change, and no other message ever has the UID; one that is no more has no octets. */
+static enum cq_rc fetch_known(struct fetching *f, const struct fetch_record *records, size_t count)
+{
+    const struct mail_records nothing = {0};
+    enum cq_rc rc = CQ_OK;
+    f->known = true;
+    f->summaries = false;
+    for (size_t i = 0; i < count && rc == CQ_OK; i++)
+        rc = fetch_message(f, &records[i], &nothing);
+    return rc;
+}
+
 static enum cq_rc fetch_set(struct fetching *f, struct uidset *uids, struct cq_err *err)
 {
     enum cq_rc rc = CQ_OK;
@@ -272,6 +333,10 @@ static enum cq_rc fetch_set(struct fetching *f, struct uidset *uids, struct cq_e
         return rc;
     if (f->fetch->sets_seen && !f->run->session->view->read_only)
         return fetch_seen_pieces(f, uids, err);
+    struct fetch_record known[IMAP_KNOWN_MAX];
+    size_t known_count;
+    if (!f->fetch->has_changed_since && are_known(f, uids, known, &known_count))
+        return fetch_known(f, known, known_count);
     if (f->fetch->kinds & IMAP_FETCH_FLAGS) /* the feed need not bring these flags again */
         f->run->told.uids = *uids;
     return imap_each_record(f->run, uids, f->summaries, fetch_message, f, &f->run->told.upto, err);

@@ -1,6 +1,7 @@
 /* LOGIN (RFC 3501 6.2.3), AUTHENTICATE PLAIN (RFC 4616, RFC 4959), STARTTLS, LOGOUT. */
 #include "base/cq_b64.h"
 #include "base/cq_mem.h"
+#include "imap/imap_recent.h"
 #include "imap/imap_reply.h"
 
 /* ---- Log-in ---- */
@@ -130,6 +131,7 @@ void imap_cmd_starttls(struct imap_run *run)
 
 void imap_cmd_logout(struct imap_run *run)
 {
+    imap_recent_leave(run->session);
     cq_buf_cstr(&run->out, "* BYE Logging out\r\n");
     run->session->closing = true;
 }

@@ -1,24 +1,7 @@
 /* SELECT and EXAMINE (RFC 3501 6.3.1, 6.3.2; CONDSTORE: RFC 7162 3.1.2, 3.1.8), CLOSE, UNSELECT (RFC 3691). */
 #include "imap/imap_mailboxes.h"
+#include "imap/imap_recent.h"
 #include "imap/imap_reply.h"
-#include "imap/imap_sync.h"
-
-/* \Recent: one session alone has each message; EXAMINE takes none away. */
-static void claim_recent(struct imap_run *run, struct imap_view *view, const struct mail_mailbox *mailbox)
-{
-    struct imap_session *session = run->session;
-    uint32_t from = mailbox->recent_from, to = mailbox->uidnext;
-    if (from == 0 || from >= to)
-        return;
-    if (!view->read_only) {
-        enum cq_rc rc =
-            mailstore_claim_recent(session->service->store, &session->account, mailbox->id, &from, &to, NULL);
-        if (rc != CQ_OK)
-            return; /* another session will have them */
-        imap_sync_own_change(session);
-    }
-    imap_view_claim(view, from, to);
-}
 
 static void write_selected(struct imap_run *run, const struct imap_view *view, const struct mail_open *open)
 {
@@ -41,7 +24,7 @@ static void enter(struct imap_run *run, const struct mail_open *open, bool read_
     struct imap_view *view = imap_view_new(open, read_only);
     view->token = session->account.modseq;
     session->view = view;
-    claim_recent(run, view, &open->mailbox);
+    imap_recent_selected(session, &open->mailbox);
     view->recent_told = imap_view_recent_count(view);
     session->state = IMAP_SELECTED;
     session->condstore |= run->command.u.select.condstore;
@@ -56,6 +39,7 @@ void imap_cmd_select(struct imap_run *run)
     const struct mail_mailbox *mailbox;
     struct mail_open open;
     struct cq_err err = {0};
+    imap_recent_leave(session);
     imap_session_leave_mailbox(session);
     if (!imap_find_mailbox(run, run->command.u.select.mailbox, "NONEXISTENT", &mailbox))
         return;
@@ -73,6 +57,7 @@ void imap_cmd_close(struct imap_run *run)
     struct cq_err err = {0};
     struct uidset expunged;
     enum cq_rc rc = CQ_OK;
+    imap_recent_leave(session);
     if (!view->read_only)
         rc = mailstore_expunge(session->service->store, &session->account, view->mailbox, NULL, run->pool, &expunged,
                                &err);
@@ -85,5 +70,6 @@ void imap_cmd_close(struct imap_run *run)
 
 void imap_cmd_unselect(struct imap_run *run)
 {
+    imap_recent_leave(run->session);
     imap_session_leave_mailbox(run->session);
 }

@@ -1,6 +1,7 @@
 #include "imap/imap_fetch_octets.h"
 
 #include "imap/imap_ahead.h"
+#include "imap/imap_fetch_head.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_write.h"
 #include "mail/mail_section.h"
@@ -110,6 +111,7 @@ enum cq_rc imap_octets_prepare(struct imap_run *run, const struct imap_fetch *fe
                                struct cq_err *err)
 {
     size_t n = 0, ahead = 0;
+    struct cq_slice head = CQ_SLICE_NONE;
     struct imap_octets *octets = cq_pool_calloc(pool, fetch->count, sizeof *octets);
     for (size_t i = 0; i < fetch->count; i++) {
         const struct imap_fetch_item *item = &fetch->items[i];
@@ -120,8 +122,10 @@ enum cq_rc imap_octets_prepare(struct imap_run *run, const struct imap_fetch *fe
         *o = (struct imap_octets){.item = item, .email = record->email, .alone = is_alone(fetch)};
         if (is_whole(item))
             locate_whole(item, record, o);
-        else
+        else if (summary)
             rc = locate(run, item, summary, o, pool, err);
+        else
+            rc = imap_head_prepare(run, record, &head, o, pool, err);
         if (rc == CQ_OK && o->start.len == 0 && ahead < AHEAD_MAX)
             rc = imap_message_piece(run, o->email, o->off, o->len, pool, &o->start, err);
         if (rc != CQ_OK)

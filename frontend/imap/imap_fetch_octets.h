@@ -15,9 +15,9 @@ struct imap_octets {
 /* Is BODY[] all that is asked for? Then the record alone says where it is. */
 bool imap_octets_need_summary(const struct imap_fetch *fetch);
 
-/* One struct per OCTETS item, in order, in the pool; `summary` may be NULL when it is not needed. Reads the beginning
- * of each section (all of it when it is made by filtering a header). CQ_E_CORRUPT, CQ_E_NOT_FOUND, or the store's
- * error. */
+/* One struct per OCTETS item, in order, in the pool; `summary` may be NULL when it is not needed, or where
+ * imap_head_is_enough(): CQ_E_LIMIT when it was not. Reads the beginning of each section (all of it when it is made by
+ * filtering a header). CQ_E_CORRUPT, CQ_E_NOT_FOUND, or the store's error. */
 enum cq_rc imap_octets_prepare(struct imap_run *run, const struct imap_fetch *fetch, const struct fetch_record *record,
                                const struct mail_summary *summary, struct cq_pool *pool, struct imap_octets **octets_r,
                                struct cq_err *err);

@@ -5,6 +5,7 @@
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
+#include "imap/imap_recent.h"
 #include "imap/imap_reply.h"
 
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct imap_service *imap_service_new(const struct imap_service_options *options
         .ops = options->ops,
     };
     cq_list_init(&service->sessions);
+    cq_list_init(&service->unclaimed);
     return service;
 }
 
@@ -43,6 +45,7 @@ size_t imap_service_sessions(const struct imap_service *service)
 
 void imap_session_leave_mailbox(struct imap_session *session)
 {
+    cq_list_remove(&session->unclaimed);
     imap_view_free(&session->view);
     if (session->state == IMAP_SELECTED)
         session->state = IMAP_AUTHENTICATED;
@@ -146,7 +149,8 @@ static void on_timer(struct io_timer *timer)
     }
     io_conn_write_cstr(session->conn, "* OK Still here\r\n");
     imap_session_arm(session);
-    if (session->view && session->view->dirty) /* the store did not answer the last time */
+    /* The store did not answer the last time, or \Recent is still to be claimed. */
+    if (session->view && (session->view->dirty || imap_recent_waits(session)))
         imap_session_news(session);
 }
 
@@ -295,6 +299,7 @@ struct imap_session *imap_session_start(struct imap_service *service, struct io_
     imap_reader_init(&session->reader, &imap_reader_preauth);
     io_timer_init(&session->timer, service->loop, on_timer);
     cq_list_init(&session->link);
+    cq_list_init(&session->unclaimed);
     cq_list_push_back(&service->sessions, &session->link);
     service->session_count++;
     io_conn_set_input_max(conn, IMAP_INPUT_MAX);

@@ -39,7 +39,8 @@ struct imap_session {
     struct io_fiber_ref fiber;
     enum imap_state state;
     struct mailstore_account account;
-    struct imap_view *view; /* the selected mailbox, NULL when there is none */
+    struct imap_view *view;   /* the selected mailbox, NULL when there is none */
+    struct cq_list unclaimed; /* in the service's list while messages of the view are yet to be claimed as \Recent */
     struct imap_idle idle;
     uint64_t started_us; /* loop's clock */
     unsigned junk, login_failures;
@@ -63,6 +64,7 @@ struct imap_service {
     struct io_tls *starttls;
     const struct imap_host_ops *ops;
     struct cq_list sessions;
+    struct cq_list unclaimed; /* of sessions (imap_recent.c) */
     size_t session_count;
     size_t ahead_octets; /* asked for ahead by all FETCHes */
 };

@@ -1,5 +1,6 @@
 #include "imap/imap_sync.h"
 
+#include "imap/imap_recent.h"
 #include "imap/imap_reply.h"
 
 void imap_sync_own_change(struct imap_session *session)
@@ -72,10 +73,12 @@ static enum cq_rc take_records(struct sync *sync, const struct mail_records *rec
     enum cq_rc rc;
     imap_sync_keywords(sync->run, records);
     while ((rc = fetch_record_next(&rest, &record)) == CQ_OK) {
-        if (record.uid >= sync->view->uidnext)
+        if (record.uid >= sync->view->uidnext) {
             roaring_bitmap_add(sync->fresh, record.uid);
-        else
+            imap_known_add(&sync->view->known, &record);
+        } else {
             tell_flags(sync, &record, records);
+        }
         if (sync->run->out.len >= IMAP_OUT_FLUSH && (rc = imap_out_flush(sync->run)) != CQ_OK)
             return rc;
     }
@@ -124,23 +127,6 @@ static void tell_expunge(void *arg, uint32_t seq)
         imap_out_send(run);
 }
 
-/* New messages are claimed before they are told, so that one session alone shows them as \Recent. */
-static void claim(struct sync *sync, const struct mail_changes *changes)
-{
-    struct imap_session *session = sync->run->session;
-    struct imap_view *view = sync->view;
-    uint32_t from = 0, to = 0;
-    if (changes->recent_from >= changes->uidnext)
-        return;
-    if (view->read_only) { /* EXAMINE shows them and takes none away */
-        imap_view_claim(view, changes->recent_from, changes->uidnext);
-        return;
-    }
-    if (mailstore_claim_recent(session->service->store, &session->account, view->mailbox, &from, &to, NULL) == CQ_OK)
-        imap_view_claim(view, from, to);
-    imap_sync_own_change(session);
-}
-
 static void tell_counts(struct sync *sync, bool more)
 {
     struct cq_buf *out = &sync->run->out;
@@ -160,8 +146,8 @@ enum cq_rc imap_sync(struct imap_run *run, bool numbers, struct cq_err *err)
     sync.view->dirty = false; /* a notice from here on counts again */
     enum cq_rc rc = ask(&sync, &last, pool, err);
     bool more = rc == CQ_OK && !roaring_bitmap_is_empty(sync.fresh);
-    if (more)
-        claim(&sync, &last);
+    if (rc == CQ_OK) /* before they are told, so that they are told as \Recent */
+        imap_recent_changed(run->session, &last, more);
     if (!numbers)
         imap_view_tell_gone(sync.view, tell_expunge, run);
     if (rc == CQ_OK) {

@@ -42,6 +42,7 @@ void imap_view_free(struct imap_view **view)
     free_bitmap(&(*view)->uids);
     free_bitmap(&(*view)->gone);
     free_bitmap(&(*view)->recent);
+    imap_known_free(&(*view)->known);
     free(*view);
     *view = NULL;
 }

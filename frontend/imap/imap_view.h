@@ -8,6 +8,7 @@
 #define IMAP_VIEW_H
 
 #include "base/cq_pool.h"
+#include "imap/imap_known.h"
 #include "imap/imap_seqset.h"
 #include "mailstore/mailstore.h"
 
@@ -20,11 +21,14 @@ struct imap_view {
     uint64_t modseq;          /* changes up to here are known (told, or waiting in `gone`) */
     uint64_t token;           /* the account's modseq when that was asked */
     uint32_t recent_told;     /* the last number of RECENT */
+    uint32_t recent_to;       /* while the session's claim waits (imap_recent.h): UIDs below are not for others */
+    uint64_t claimed_us;      /* loop's clock: when \Recent was claimed last; 0: not yet */
     uint16_t keyword_count;   /* keywords of the FLAGS response that was sent last */
     bool read_only;           /* EXAMINE */
     bool dirty;               /* something has changed that was not asked for yet */
     roaring_bitmap_t *uids;   /* with a sequence number */
     roaring_bitmap_t *gone;   /* of these: vanished, EXPUNGE not sent; NULL: none */
+    struct imap_known *known; /* of the newest messages; NULL: of none */
     roaring_bitmap_t *recent; /* \Recent in this session, whether known yet or not; NULL: none */
 };
 

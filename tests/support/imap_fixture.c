@@ -45,6 +45,8 @@ static const struct imap_host_ops host_ops = {login, closed};
 static enum cq_rc fault(void *arg, const struct mailstore_call *call, bool applied)
 {
     struct imap_fixture *f = arg;
+    CQ_ASSERT(call->method < IMAP_FIXTURE_METHODS);
+    f->calls[call->method] += !applied;
     void (*before_call)(void *) = applied ? NULL : f->before_call;
     if (before_call) {
         f->before_call = NULL; /* its own calls are nobody's moment */

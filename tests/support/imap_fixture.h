@@ -7,6 +7,7 @@
 #include "io/io_pair.h"
 #include "support/mailstore_local.h"
 
+#define IMAP_FIXTURE_METHODS 256
 #define IMAP_FIXTURE_ACCOUNT UINT64_C(0x1234000000000001)
 
 struct imap_fixture {
@@ -23,6 +24,7 @@ struct imap_fixture {
     void (*before_call)(void *arg); /* before each call of a session: what others do in that moment; NULL: nothing */
     void *before_arg;
     unsigned logins, closed;
+    unsigned calls[IMAP_FIXTURE_METHODS]; /* by method, from the sessions and the test */
 };
 
 struct imap_fixture *imap_fixture_new(void);

@@ -3,5 +3,6 @@ target_compile_definitions(test_imap_talk PRIVATE TALK_FOLDER="${CMAKE_SOURCE_DI
 chasqui_unit_test(frontend/imap_sessions DEPS cq_imap_fixture)
 chasqui_unit_test(frontend/imap_large DEPS cq_imap_fixture)
 chasqui_unit_test(frontend/imap_ahead DEPS cq_imap_fixture)
+chasqui_unit_test(frontend/imap_news DEPS cq_imap_fixture)
 chasqui_unit_test(frontend/imap_view DEPS cq_front_imap)
 chasqui_unit_test(frontend/imap_starttls DEPS cq_imap_fixture cq_test_io)

@@ -405,7 +405,8 @@ void node_lost_replicas(struct node *node, const struct topology *t)
     atomic_store(&node->lost, w.id);
     cq_log(
         CQ_ERROR, "node.replicas_lost", CQ_F_U64("up_to", w.id),
-        CQ_F_STR("action", "this node's store was made anew; its former replicas stay away until they are replaced"));
+        CQ_F_STR("action",
+                 "this node's store was made anew, or is an older one; what it held stays away until it is replaced"));
 }
 
 /* A place without a machine and outside Raft. One whose replica was destroyed is used again: it has no machine, no log
@@ -493,12 +494,14 @@ struct withhold_all {
     struct node *node;
     struct fiber_wait wait;
     size_t count;
+    enum cq_rc rc;
+    struct cq_err err;
 };
 
 static void withhold_all_encode(struct writer_item *item, struct store_batch *batch)
 {
     struct withhold_all *w = cq_containerof(item, struct withhold_all, base);
-    replica_withhold_all(w->node->dir.store, batch, &w->count, NULL);
+    w->rc = replica_withhold_all(w->node->dir.store, batch, &w->count, &w->err);
 }
 
 static void withhold_all_durable(struct writer_item *item)
@@ -522,12 +525,16 @@ void node_is_stale(struct node *node, uint64_t boot)
 {
     static const struct writer_item_ops ops = {.encode = withhold_all_encode, .durable = withhold_all_durable};
     struct withhold_all w = {.base = {.ops = &ops, .sync = true}, .node = node};
-    struct cq_err err = {0};
     fiber_wait_begin(&w.wait);
     writer_add(node->writer, &w.base);
     fiber_wait(&w.wait);
     tell_stale(node, boot, w.count);
-    data_dir_raise_boot(&node->dir, boot, &err); /* last: a start before it comes here again */
+    enum cq_rc rc = w.rc;
+    if (rc == CQ_OK)
+        rc = data_dir_raise_boot(&node->dir, boot, &w.err); /* last: a start before it comes here again */
+    if (rc != CQ_OK)
+        cq_log(CQ_ERROR, "node.stale_not_noted", CQ_F_STR("action", "the next start comes here again"),
+               CQ_F_ERR(&w.err));
     _exit(EXIT_STALE);
 }
 

@@ -234,5 +234,6 @@ enum cq_rc replica_withhold_all(struct store *store, struct store_batch *batch, 
         (*count_r)++;
     }
     store_iter_free(&iter);
+    replica_floor_put(batch, REPLICA_FLOOR_UNKNOWN);
     return rc == CQ_E_EOF ? CQ_OK : rc;
 }

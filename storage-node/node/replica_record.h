@@ -53,7 +53,8 @@ void replica_withhold_delete(struct store_batch *batch, uint32_t group);
 /* *why_r is REPLICA_KEPT when there is no such record. CQ_E_CORRUPT, CQ_E_VERSION, CQ_E_IO. */
 enum cq_rc replica_withheld_read(struct store *store, uint32_t group, enum replica_withheld *why_r, struct cq_err *err);
 
-/* For all replicas of a store that has forgotten, into one batch. *count_r: how many. */
+/* For all replicas of a store that has forgotten, into one batch. *count_r: how many. It may have forgotten others as a
+ * whole: the floor of ids is not known any more, so none that the map says is here is made again under its id. */
 enum cq_rc replica_withhold_all(struct store *store, struct store_batch *batch, size_t *count_r, struct cq_err *err);
 
 #endif

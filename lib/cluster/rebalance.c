@@ -70,64 +70,7 @@ static void drop(struct holders *h, uint32_t node)
     h->count = kept;
 }
 
-/* ---- Joining ---- */
-
-static bool in(const uint32_t *nodes, size_t count, uint32_t node)
-{
-    for (size_t i = 0; i < count; i++)
-        if (nodes[i] == node)
-            return true;
-    return false;
-}
-
-/* The replica that gives way: the ring does not name its node any more, and it does not move yet. The last one when
- * there are several. */
-static const struct topology_replica *gives_way(const struct topology *t, const struct topology_shard *shard,
-                                                const struct holders *h, const uint32_t *wanted, size_t count)
-{
-    const struct topology_replica *found = NULL;
-    for (size_t i = 0; i < shard->replica_count; i++) {
-        const struct topology_replica *r = &shard->replicas[i];
-        if (holds(h, r->node) && !in(wanted, count, r->node) && !move_to(t, shard->group, r->node))
-            found = r;
-    }
-    return found;
-}
-
-/* A node that is only drained keeps its replicas, so it keeps its place. */
-static struct topology_node *staying_nodes(const struct topology *t)
-{
-    struct topology_node *nodes = cq_calloc(t->node_count + 1, sizeof *nodes);
-    for (size_t i = 0; i < t->node_count; i++) {
-        nodes[i] = t->nodes[i];
-        if (nodes[i].state == TOPOLOGY_NODE_DRAINING && !nodes[i].leaving)
-            nodes[i].state = TOPOLOGY_NODE_UP;
-    }
-    return nodes;
-}
-
-size_t rebalance_join(const struct topology *t, uint32_t node, struct planned_move *moves_r)
-{
-    struct topology_node *nodes = staying_nodes(t);
-    struct ring *ring = placement_ring(nodes, t->node_count);
-    size_t planned = 0;
-    for (size_t i = 0; i < t->shard_count; i++) {
-        const struct topology_shard *shard = &t->shards[i];
-        struct holders h = holders_of(t, shard);
-        uint32_t wanted[2 * TOPOLOGY_REPLICAS_MAX];
-        size_t count = placement_replicas(nodes, t->node_count, ring, shard->group, shard->home, h.count, wanted);
-        const struct topology_replica *old = gives_way(t, shard, &h, wanted, count);
-        if (!in(wanted, count, node) || holds(&h, node) || topology_replica_on(shard, node) || !old)
-            continue;
-        moves_r[planned++] =
-            (struct planned_move){.group = shard->group, .old = old->id, .from = old->node, .to = node};
-    }
-    ring_free(&ring);
-    free(nodes);
-    return planned;
-}
-
-/* ---- Leaving ---- */
+/* ---- How far apart they are ---- */
 
 static bool same_dc(const struct topology_node *a, const struct topology_node *b)
 {
@@ -167,6 +110,70 @@ static enum cq_rc check_spread(const struct topology *t, uint32_t group, const s
                        zones, had_zones);
     return CQ_OK;
 }
+
+/* ---- Joining ---- */
+
+static bool in(const uint32_t *nodes, size_t count, uint32_t node)
+{
+    for (size_t i = 0; i < count; i++)
+        if (nodes[i] == node)
+            return true;
+    return false;
+}
+
+/* The replica that gives way to `node`: the ring does not name its node any more, it does not move yet, and without it
+ * the replicas are as far apart as before. The last one when there are several. */
+static const struct topology_replica *gives_way(const struct topology *t, const struct topology_shard *shard,
+                                                const struct holders *h, const uint32_t *wanted, size_t count,
+                                                uint32_t node)
+{
+    const struct topology_replica *found = NULL;
+    for (size_t i = 0; i < shard->replica_count; i++) {
+        const struct topology_replica *r = &shard->replicas[i];
+        struct holders after = *h;
+        drop(&after, r->node);
+        add(&after, node);
+        if (holds(h, r->node) && !in(wanted, count, r->node) && !move_to(t, shard->group, r->node) &&
+            check_spread(t, shard->group, h, &after, NULL) == CQ_OK)
+            found = r;
+    }
+    return found;
+}
+
+/* A node that is only drained keeps its replicas, so it keeps its place. */
+static struct topology_node *staying_nodes(const struct topology *t)
+{
+    struct topology_node *nodes = cq_calloc(t->node_count + 1, sizeof *nodes);
+    for (size_t i = 0; i < t->node_count; i++) {
+        nodes[i] = t->nodes[i];
+        if (nodes[i].state == TOPOLOGY_NODE_DRAINING && !nodes[i].leaving)
+            nodes[i].state = TOPOLOGY_NODE_UP;
+    }
+    return nodes;
+}
+
+size_t rebalance_join(const struct topology *t, uint32_t node, struct planned_move *moves_r)
+{
+    struct topology_node *nodes = staying_nodes(t);
+    struct ring *ring = placement_ring(nodes, t->node_count);
+    size_t planned = 0;
+    for (size_t i = 0; i < t->shard_count; i++) {
+        const struct topology_shard *shard = &t->shards[i];
+        struct holders h = holders_of(t, shard);
+        uint32_t wanted[2 * TOPOLOGY_REPLICAS_MAX];
+        size_t count = placement_replicas(nodes, t->node_count, ring, shard->group, shard->home, h.count, wanted);
+        const struct topology_replica *old = gives_way(t, shard, &h, wanted, count, node);
+        if (!in(wanted, count, node) || holds(&h, node) || topology_replica_on(shard, node) || !old)
+            continue;
+        moves_r[planned++] =
+            (struct planned_move){.group = shard->group, .old = old->id, .from = old->node, .to = node};
+    }
+    ring_free(&ring);
+    free(nodes);
+    return planned;
+}
+
+/* ---- Leaving ---- */
 
 static enum cq_rc leave_one(const struct topology *t, const struct topology_shard *shard, const struct ring *ring,
                             uint32_t node, bool force, struct planned_move *move_r, struct cq_err *err)

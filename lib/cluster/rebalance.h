@@ -15,7 +15,8 @@ struct planned_move {
 };
 
 /* What the node, which must be UP, takes over from others: of each shard whose place on the ring it is, the replica
- * that the ring does not name any more. moves_r has room for one of each shard; returns how many there are. */
+ * that the ring does not name any more, if without it the replicas are in as many data centres and zones as before.
+ * moves_r has room for one of each shard; returns how many there are. */
 size_t rebalance_join(const struct topology *topology, uint32_t node, struct planned_move *moves_r);
 
 /* Where the replicas of a node go: of each the next node of the ring that keeps replicas apart (placement.h).

@@ -138,6 +138,34 @@ static void a_node_that_leaves_gives_its_share_back_to_the_ring(void **state)
         }
 }
 
+static size_t data_centres(const struct world *w, const struct topology_shard *shard, const struct planned_move *move)
+{
+    unsigned seen = 0;
+    for (size_t r = 0; r < shard->replica_count; r++) {
+        uint32_t node = shard->replicas[r].id == move->old ? move->to : shard->replicas[r].node;
+        seen |= 1u << w->nodes[node].dc[0] % 32;
+    }
+    return (size_t)__builtin_popcount(seen);
+}
+
+/* The first one's moves were taken back, so the ring names two nodes that hold nothing: the replica that gives way is
+ * one of the same data centre, whatever their order. */
+static void who_joins_takes_no_data_centre_away(void **state)
+{
+    (void)state;
+    struct world w;
+    struct planned_move moves[SHARDS];
+    world_fill(&w, 3, 5, 3);
+    w.nodes[node_number(&w, 3)].state = w.nodes[node_number(&w, 4)].state = TOPOLOGY_NODE_UP;
+    for (uint64_t joins = 3; joins < 5; joins++) {
+        size_t count = rebalance_join(&w.t, node_number(&w, joins), moves);
+        assert_true(count > 0);
+        for (size_t i = 0; i < count; i++)
+            assert_int_equal(data_centres(&w, topology_shard(&w.t, moves[i].group), &moves[i]), 3);
+    }
+    cq_pool_free(&w.pool);
+}
+
 static void a_drained_node_keeps_its_place(void **state)
 {
     (void)state;
@@ -217,6 +245,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_node_that_joins_gets_its_share_and_nothing_else_moves),
         cmocka_unit_test(a_node_that_leaves_gives_its_share_back_to_the_ring),
+        cmocka_unit_test(who_joins_takes_no_data_centre_away),
         cmocka_unit_test(a_drained_node_keeps_its_place),
         cmocka_unit_test(the_last_nodes_cannot_leave),
         cmocka_unit_test(fewer_data_centres_need_force),

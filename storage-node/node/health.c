@@ -1,6 +1,7 @@
 #include "node/health.h"
 
 #include "base/cq_endian.h"
+#include "node/space.h"
 
 void health_encode(const struct health_report *r, uint8_t out[static HEALTH_SIZE])
 {
@@ -18,7 +19,7 @@ enum cq_rc health_decode(struct cq_slice bytes, struct health_report *r)
     if (bytes.len < HEALTH_SIZE || bytes.data[0] < HEALTH_VERSION)
         return CQ_E_PROTO;
     *r = (struct health_report){.disk = bytes.data[1] < DISK_STATES ? (enum disk_state)bytes.data[1] : DISK_STALLED,
-                                .space = bytes.data[2],
+                                .space = bytes.data[2] < SPACE_LEVELS ? bytes.data[2] : SPACE_FULL,
                                 .sync_us = cq_get_be32(bytes.data + 4),
                                 .free_bytes = cq_get_be64(bytes.data + 8),
                                 .total_bytes = cq_get_be64(bytes.data + 16)};

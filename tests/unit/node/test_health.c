@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/cq_mem.h"
+#include "node/space.h"
 
 static void a_report_comes_out_as_it_went_in(void **state)
 {
@@ -33,14 +34,15 @@ static void what_is_too_short_or_no_report_is_refused(void **state)
     assert_int_equal(health_decode(cq_slice_of(bytes, sizeof bytes), &out), CQ_E_PROTO);
 }
 
-/* From a newer release: longer, and with a state that we do not know, which is taken for the worst. */
+/* From a newer release: longer, and with states that we do not know, which are taken for the worst. */
 static void a_newer_report_is_understood_as_far_as_it_goes(void **state)
 {
     (void)state;
-    uint8_t bytes[HEALTH_SIZE + 8] = {HEALTH_VERSION + 1, 200};
+    uint8_t bytes[HEALTH_SIZE + 8] = {HEALTH_VERSION + 1, 200, 200};
     struct health_report out;
     assert_int_equal(health_decode(cq_slice_of(bytes, sizeof bytes), &out), CQ_OK);
     assert_int_equal(out.disk, DISK_STALLED);
+    assert_int_equal(out.space, SPACE_FULL);
 }
 
 static struct raft_node node_of(unsigned number)

@@ -419,6 +419,8 @@ static struct group *make_place(struct node *node, uint32_t id, uint64_t replica
         group_set_record(group, &record);
         group->former = 0;
         atomic_store(&group->distrust, 0);
+        atomic_store(&group->recovered, false);
+        atomic_store(&group->quarantined, 0);
         atomic_store(&group->caught_up, false);
         atomic_store(&group->failed, true);
         group_set_absent(group, false);

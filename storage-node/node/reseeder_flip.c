@@ -170,28 +170,56 @@ static void wait_for_jobs(struct attempt *a)
     store_batch_free(&batch);
 }
 
+/* It may have turned out, while the copy was made, that the replica does not know what it has promised. Then this copy,
+ * which is for its old id, is not for it: the wish for a new one waits already. */
+static enum cq_rc check_remembers(struct attempt *a, bool *forgets_r, struct cq_err *err)
+{
+    uint32_t group = a->group->record.group;
+    enum replica_withheld why = REPLICA_KEPT;
+    enum cq_rc rc = a->lost ? CQ_OK : replica_withheld_read(a->node->dir.store, group, &why, err);
+    *forgets_r = rc != CQ_OK || why != REPLICA_KEPT;
+    if (rc != CQ_OK || why == REPLICA_KEPT)
+        return rc;
+    return CQ_FAIL(err, CQ_E_CONFLICT,
+                   "group %u: the replica does not know what it has promised; a new one replaces it", group);
+}
+
+/* The replica under Raft again: as it is now, or as it was. A log that does not read is one that has forgotten. */
+static void open_again(struct attempt *a, enum cq_rc flipped, const struct replica_record *record)
+{
+    struct cq_err err = {0};
+    enum cq_rc rc = flipped;
+    if (flipped != CQ_E_CORRUPT)
+        rc = node_group_reload(a->node, a->group, record, &err);
+    if (rc == CQ_OK)
+        return;
+    if (flipped != CQ_E_CORRUPT)
+        cq_log(CQ_ERROR, "reseed.not_opened", CQ_F_U64("group", record->group), CQ_F_ERR(&err));
+    if (rc == CQ_E_CORRUPT || rc == CQ_E_NOT_FOUND)
+        node_group_withhold(a->node, a->group);
+}
+
 enum cq_rc reseeder_flip(struct attempt *a, struct cq_err *err)
 {
     struct replica_record old = group_replica_record(a->group), record = old;
+    bool forgets;
     if (io_fiber_cancelled())
         return CQ_FAIL(err, CQ_E_CANCELLED, "cancelled");
     io_fiber_shield(true); /* it is not left in the middle */
     on_raft(a, on_take_out);
     detach(a);
     wait_for_jobs(a);
-    enum cq_rc rc = write_flip(a, &record, err);
-    struct cq_err reload = {0};
-    enum cq_rc back = CQ_OK;
+    enum cq_rc rc = check_remembers(a, &forgets, err);
+    if (rc == CQ_OK)
+        rc = write_flip(a, &record, err);
     if (rc == CQ_OK) {
         atomic_store(&a->group->distrust, SUSPECT_NONE);
         atomic_store(&a->group->recovered, false);
         a->group->former = 0;
     }
-    if (rc == CQ_OK || (old.generation && !a->lost))
-        back = node_group_reload(a->node, a->group, rc == CQ_OK ? &record : &old, &reload);
+    if (rc == CQ_OK || (old.generation && !a->lost && !forgets))
+        open_again(a, rc, rc == CQ_OK ? &record : &old);
     io_fiber_shield(false);
-    if (back != CQ_OK)
-        cq_log(CQ_ERROR, "reseed.not_opened", CQ_F_U64("group", old.group), CQ_F_ERR(&reload));
     return rc;
 }
 

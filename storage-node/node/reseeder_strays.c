@@ -213,9 +213,12 @@ static void destroy(struct reseeder *r, struct group *group)
     put_destruction(batch, &record);
     reseeder_write(&a, batch, true, NULL);
     store_batch_free(&batch);
+    if (atomic_load(&group->quarantined)) /* it was this replica's; one that comes here later has a life of its own */
+        apply_marks_release(a.node->marks, record.group, NULL);
     atomic_store(&group->reseed_wish, 0);
     reseeder_show(group, SHOW_NOTHING);
     group_set_absent(group, true);
+    r->at[record.group].unfinished = false;
     io_fiber_shield(false);
     cq_log(CQ_INFO, "group.destroyed", CQ_F_U64("group", group->record.group),
            CQ_F_U64("replica", group->record.replica));
@@ -240,7 +243,6 @@ static bool keep_off(struct reseeder *r, uint32_t id)
 static void let_on(struct reseeder *r, uint32_t id)
 {
     r->at[id].running = false;
-    r->at[id].unfinished = false;
     r->running--;
 }
 

@@ -1,3 +1,6 @@
 chasqui_unit_test(node/sync_mark DEPS cq_node)
 chasqui_unit_test(node/amnesia DEPS cq_node)
 chasqui_unit_test(node/peer_admission DEPS cq_node)
+set(node_rig ${CMAKE_CURRENT_LIST_DIR}/node/node_rig.c)
+chasqui_unit_test(node/reseeder_flip SOURCES ${node_rig} DEPS cq_node)
+set_tests_properties(unit/node/reseeder_flip PROPERTIES LABELS "unit;threads")

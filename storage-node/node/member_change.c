@@ -123,11 +123,29 @@ static enum cq_rc check_voters(struct change *c, const struct member_look *after
                    "shard %u: fewer than a majority of its voters would be connected and up to date", c->group);
 }
 
+static enum cq_rc propose_without(struct raft_host *host, struct change *c, struct member_look *look, size_t at)
+{
+    memmove(look->members + at, look->members + at + 1, (look->count - at - 1) * sizeof *look->members);
+    look->count--;
+    enum cq_rc rc = check_voters(c, look);
+    return rc == CQ_OK ? propose(host, c, look) : rc;
+}
+
+/* A replica without a vote that came before: of a move that was taken back while its node was being added. Nobody else
+ * would take it out again. */
+static bool is_left_over(const struct change *c, const struct raft_member *member)
+{
+    return member->role != RAFT_MEMBER_VOTER && member->replica < c->replica;
+}
+
 static enum cq_rc add(struct raft_host *host, struct change *c, struct member_look *look)
 {
+    size_t there = find(c, look, true);
     if (find(c, look, false) < look->count)
         return CQ_OK;
-    if (find(c, look, true) < look->count)
+    if (there < look->count && is_left_over(c, &look->members[there].member))
+        return propose_without(host, c, look, there);
+    if (there < look->count)
         return CQ_FAIL(c->err, CQ_E_CONFLICT, "shard %u: that node is a member with another replica", c->group);
     if (look->count == RAFT_MEMBERS_MAX)
         return CQ_FAIL(c->err, CQ_E_LIMIT, "shard %u has %u members already", c->group, RAFT_MEMBERS_MAX);
@@ -159,10 +177,7 @@ static enum cq_rc take_out(struct raft_host *host, struct change *c, struct memb
         return CQ_OK;
     if (look->members[at].self)
         return CQ_FAIL(c->err, CQ_E_CONFLICT, "shard %u: the replica leads; leadership is handed over first", c->group);
-    memmove(look->members + at, look->members + at + 1, (look->count - at - 1) * sizeof *look->members);
-    look->count--;
-    enum cq_rc rc = check_voters(c, look);
-    return rc == CQ_OK ? propose(host, c, look) : rc;
+    return propose_without(host, c, look, at);
 }
 
 static enum cq_rc change_step(struct raft_host *host, struct change *c)

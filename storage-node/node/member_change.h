@@ -27,7 +27,8 @@ enum cq_rc member_look(struct node *node, struct group *group, struct member_loo
 
 /* On a fiber: begins the change unless it is so already, and waits until it is committed. Safe to repeat.
  * CQ_E_NOT_LEADER; CQ_E_BEHIND: who should vote lacks too much; CQ_E_UNAVAILABLE: too few voters are well;
- * CQ_E_CONFLICT: the leader itself would be removed, or the node is a member with another replica; CQ_E_NOT_FOUND: who
+ * CQ_E_CONFLICT: the leader itself would be removed, or the node is a member with another replica (one of a smaller
+ * id that has no vote is removed first); CQ_E_NOT_FOUND: who
  * should vote is no member; CQ_E_LIMIT; CQ_E_CANCELLED. */
 enum cq_rc member_change(struct node *node, struct group *group, Chasqui__System__MemberChange change, uint64_t replica,
                          const struct raft_node *member, struct cq_err *err);

@@ -243,6 +243,12 @@ struct sweep {
 
 static void on_swept(struct io_loop *loop, void *arg);
 
+/* Not while it is copied: a copy at an earlier index may name what is dead now. */
+static bool may_sweep(const struct group *group)
+{
+    return !atomic_load(&group->failed) && !atomic_load(&group->reseed_wish);
+}
+
 /* On a thread of the read pool: which chunks? */
 static void sweep_find(void *arg)
 {
@@ -316,7 +322,7 @@ static void on_swept(struct io_loop *loop, void *arg)
     bool more = s->more;
     free(s);
     w->sweeping = false;
-    if (more && !w->background->stopped)
+    if (more && !w->background->stopped && may_sweep(w->group))
         sweep_start(w);
 }
 
@@ -367,7 +373,7 @@ static void look(struct background *b)
         }
         if (group_leads(group))
             ask_due(w);
-        if (!atomic_load(&group->reseed_wish)) /* a copy at an earlier index may name what is dead now */
+        if (may_sweep(group))
             sweep(w);
     }
     topology_unref(&t);

@@ -71,7 +71,7 @@ static void on_applied(void *ctx, struct apply_group *apply, const struct machin
 static void on_durable(void *ctx, uint32_t id, uint64_t index)
 {
     struct node *node = ctx;
-    struct group *group = groups_find(&node->groups, id);
+    struct group *group = groups_at(&node->groups, id); /* also when its replica is being destroyed */
     atomic_store(&group->durable, index);
     raft_thread_progress(node->raft, group);
 }

@@ -154,6 +154,8 @@ static void distrust(struct run *run)
 /* CQ_OK: sound. CQ_E_CORRUPT: the replica is suspect now. Others: it was not read to its end. */
 static enum cq_rc check_replica(struct run *run, struct scrub_result *result)
 {
+    if (!run->group)
+        return CQ_FAIL(&run->err, CQ_E_NOT_FOUND, "the replica is here no more");
     uint32_t generation = run->group->record.generation;
     if (!is_in_use(run->group))
         return CQ_FAIL(&run->err, CQ_E_UNAVAILABLE, "the replica is out of service or is being copied");

@@ -22,9 +22,8 @@ static enum ctl_exit refuse(const char *text)
     return CTL_REFUSED;
 }
 
-/* A command of the system shard, at whichever node leads it. */
-static enum ctl_exit tell_system(struct ctl *ctl, const struct topology *t, uint16_t method,
-                                 const ProtobufCMessage *message, Chasqui__Mail__Answer **answer_r)
+enum ctl_exit ctl_tell_system(struct ctl *ctl, const struct topology *t, uint16_t method,
+                              const ProtobufCMessage *message, Chasqui__Mail__Answer **answer_r)
 {
     enum ctl_exit status = CTL_UNREACHABLE;
     for (size_t i = 0; i < t->node_count; i++) {
@@ -50,15 +49,14 @@ static enum ctl_exit tell_system(struct ctl *ctl, const struct topology *t, uint
     return status;
 }
 
-static void free_answer(Chasqui__Mail__Answer *answer)
+void ctl_free_answer(Chasqui__Mail__Answer *answer)
 {
     if (answer)
         chasqui__mail__answer__free_unpacked(answer, NULL);
 }
 
-/* A question to one node; NULL: no answer. */
-static Chasqui__Mail__Answer *ask_node(struct ctl *ctl, const char *address, uint16_t method,
-                                       const ProtobufCMessage *message)
+Chasqui__Mail__Answer *ctl_ask_node(struct ctl *ctl, const char *address, uint16_t method,
+                                    const ProtobufCMessage *message)
 {
     const struct ctl_call call = {
         .address = address, .peer_roles = RPC_ROLE_STORAGE, .method = method, .message = ctl_wrap(ctl, message)};
@@ -129,10 +127,10 @@ static Chasqui__System__ReplicaState *ask_replica(struct ctl *ctl, const char *a
 {
     Chasqui__System__GroupMembers message = CHASQUI__SYSTEM__GROUP_MEMBERS__INIT;
     message.group = group;
-    Chasqui__Mail__Answer *answer = ask_node(ctl, address, CHASQUI__SYSTEM__METHOD__REPLICA_HERE, &message.base);
+    Chasqui__Mail__Answer *answer = ctl_ask_node(ctl, address, CHASQUI__SYSTEM__METHOD__REPLICA_HERE, &message.base);
     Chasqui__System__ReplicaState *state =
         answer ? chasqui__system__replica_state__unpack(NULL, answer->body.len, answer->body.data) : NULL;
-    free_answer(answer);
+    ctl_free_answer(answer);
     return state;
 }
 
@@ -275,8 +273,8 @@ static enum ctl_exit prefer(struct ctl *ctl, const struct topology *t, uint32_t 
     Chasqui__Mail__Answer *answer = NULL;
     message.group = group;
     message.node = uuid_of(t, node);
-    enum ctl_exit status = tell_system(ctl, t, CHASQUI__SYSTEM__METHOD__PREFER_LEADER, &message.base, &answer);
-    free_answer(answer);
+    enum ctl_exit status = ctl_tell_system(ctl, t, CHASQUI__SYSTEM__METHOD__PREFER_LEADER, &message.base, &answer);
+    ctl_free_answer(answer);
     return status;
 }
 
@@ -323,10 +321,10 @@ static enum ctl_exit cancel(struct ctl *ctl, const struct topology *t, uint32_t 
     Chasqui__System__CancelMoves message = CHASQUI__SYSTEM__CANCEL_MOVES__INIT;
     Chasqui__Mail__Answer *answer = NULL;
     message.group = group;
-    enum ctl_exit status = tell_system(ctl, t, CHASQUI__SYSTEM__METHOD__CANCEL_MOVES, &message.base, &answer);
+    enum ctl_exit status = ctl_tell_system(ctl, t, CHASQUI__SYSTEM__METHOD__CANCEL_MOVES, &message.base, &answer);
     if (status == CTL_DONE)
         planned_rows(ctl, t, answer, rows);
-    free_answer(answer);
+    ctl_free_answer(answer);
     return status;
 }
 
@@ -345,10 +343,10 @@ static enum ctl_exit move_shard(struct ctl *ctl, const struct ctl_request *reque
     message.from = uuid_of(t, from);
     message.to = uuid_of(t, to);
     message.force = has(request, "force");
-    status = tell_system(ctl, t, CHASQUI__SYSTEM__METHOD__MOVE_SHARD, &message.base, &answer);
+    status = ctl_tell_system(ctl, t, CHASQUI__SYSTEM__METHOD__MOVE_SHARD, &message.base, &answer);
     if (status == CTL_DONE)
         planned_rows(ctl, t, answer, rows);
-    free_answer(answer);
+    ctl_free_answer(answer);
     return status;
 }
 
@@ -417,10 +415,10 @@ static enum ctl_exit tell_about(struct ctl *ctl, const struct ctl_request *reque
     struct watch w = {.group = UINT32_MAX, .of_node = true, .until_gone = until_gone};
     Chasqui__Mail__Answer *answer = NULL;
     memcpy(w.node, t->nodes[node].uuid, sizeof w.node);
-    enum ctl_exit status = tell_system(ctl, t, method, message, &answer);
+    enum ctl_exit status = ctl_tell_system(ctl, t, method, message, &answer);
     if (status == CTL_DONE)
         planned_rows(ctl, t, answer, rows);
-    free_answer(answer);
+    ctl_free_answer(answer);
     return status == CTL_DONE && has(request, "watch") ? watch(ctl, &w) : status;
 }
 
@@ -449,8 +447,8 @@ static enum ctl_exit node_drain(struct ctl *ctl, const struct ctl_request *reque
         return status;
     message.node = uuid_of(t, node);
     message.undo = has(request, "undo");
-    status = tell_system(ctl, t, CHASQUI__SYSTEM__METHOD__DRAIN_NODE, &message.base, &answer);
-    free_answer(answer);
+    status = ctl_tell_system(ctl, t, CHASQUI__SYSTEM__METHOD__DRAIN_NODE, &message.base, &answer);
+    ctl_free_answer(answer);
     if (status == CTL_DONE)
         CTL_ADD_ROW(ctl, rows, ctl_uuid_text(ctl, t->nodes[node].uuid), t->nodes[node].address,
                     message.undo ? "up" : "draining");

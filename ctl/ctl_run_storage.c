@@ -7,13 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What all storage nodes together say. */
-struct view {
-    const struct topology *topology;
-    Chasqui__System__NodeGroups **groups; /* by node index; NULL: did not answer */
-    uint32_t shard;                       /* that is asked for */
-};
-
 static struct cq_slice pack(struct ctl *ctl, const ProtobufCMessage *message)
 {
     size_t len = protobuf_c_message_get_packed_size(message);
@@ -119,16 +112,22 @@ enum ctl_exit ctl_topology_quietly(struct ctl *ctl, const struct topology **topo
     return find_topology(ctl, true, topology_r);
 }
 
+static void say_leaderless(void)
+{
+    fprintf(stderr,
+            "chasquictl: no storage node leads the system shard; is the cluster initialised and a majority of its "
+            "nodes up?\n");
+}
+
 enum ctl_exit ctl_topology(struct ctl *ctl, const struct topology **topology_r)
 {
     enum ctl_exit status = find_topology(ctl, false, topology_r);
     if (status == CTL_UNREACHABLE)
-        fprintf(stderr, "chasquictl: no storage node leads the system shard; is the cluster initialised and a majority "
-                        "of its nodes up?\n");
+        say_leaderless();
     return status;
 }
 
-static Chasqui__System__NodeGroups *get_groups(struct ctl *ctl, const char *address)
+static Chasqui__System__NodeGroups *get_groups(struct ctl *ctl, const char *address, bool quiet)
 {
     Chasqui__Mail__Empty message = CHASQUI__MAIL__EMPTY__INIT;
     const struct ctl_call call = {
@@ -141,7 +140,8 @@ static Chasqui__System__NodeGroups *get_groups(struct ctl *ctl, const char *addr
     struct cq_err err = {0};
     enum rpc_fate fate = ctl_rpc(ctl, &call, &reply, &err);
     if (fate != RPC_ANSWERED || reply.rc != CQ_OK) {
-        ctl_complain(address, fate, &reply, &err);
+        if (!quiet)
+            ctl_complain(address, fate, &reply, &err);
         return NULL;
     }
     Chasqui__Mail__Answer *answer = ctl_answer(&reply);
@@ -152,19 +152,21 @@ static Chasqui__System__NodeGroups *get_groups(struct ctl *ctl, const char *addr
     return groups;
 }
 
-static enum ctl_exit look(struct ctl *ctl, struct view *view)
+enum ctl_exit ctl_look(struct ctl *ctl, bool quiet, struct ctl_view *view)
 {
-    enum ctl_exit status = ctl_topology(ctl, &view->topology);
+    enum ctl_exit status = find_topology(ctl, quiet, &view->topology);
+    if (status == CTL_UNREACHABLE && !quiet)
+        say_leaderless();
     if (status != CTL_DONE)
         return status;
     view->groups = cq_pool_calloc(ctl->pool, view->topology->node_count, sizeof(Chasqui__System__NodeGroups *));
     for (size_t i = 0; i < view->topology->node_count; i++)
         if (view->topology->nodes[i].state != TOPOLOGY_NODE_GONE)
-            view->groups[i] = get_groups(ctl, view->topology->nodes[i].address);
+            view->groups[i] = get_groups(ctl, view->topology->nodes[i].address, quiet);
     return CTL_DONE;
 }
 
-static void release(struct view *view)
+void ctl_view_release(struct ctl_view *view)
 {
     for (size_t i = 0; view->topology && i < view->topology->node_count; i++)
         if (view->groups[i])
@@ -172,8 +174,7 @@ static void release(struct view *view)
     topology_unref(&view->topology);
 }
 
-/* Who leads a group: the one that says so with the highest term. NULL: nobody. */
-static const Chasqui__System__ReplicaState *find_leader(const struct view *view, uint32_t group, size_t *node_r)
+const Chasqui__System__ReplicaState *ctl_find_leader(const struct ctl_view *view, uint32_t group, size_t *node_r)
 {
     const Chasqui__System__ReplicaState *best = NULL;
     for (size_t n = 0; n < view->topology->node_count; n++)
@@ -212,7 +213,7 @@ char **ctl_cells(struct ctl *ctl, const char *const *texts, size_t count)
     cells[count] = NULL;
     return cells;
 }
-static void cluster_status(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
+static void cluster_status(struct ctl *ctl, const struct ctl_view *view, struct ctl_rows *rows)
 {
     const struct topology *t = view->topology;
     size_t up = 0, led = 0, shards = 0, node;
@@ -220,7 +221,7 @@ static void cluster_status(struct ctl *ctl, const struct view *view, struct ctl_
         up += view->groups[i] != NULL;
     for (size_t i = 0; i < t->shard_count; i++) {
         shards += t->shards[i].group != 0;
-        led += t->shards[i].group != 0 && find_leader(view, t->shards[i].group, &node) != NULL;
+        led += t->shards[i].group != 0 && ctl_find_leader(view, t->shards[i].group, &node) != NULL;
     }
     CTL_ADD_ROW(ctl, rows, t->cluster, ctl_number(ctl, t->epoch), ctl_number(ctl, t->node_count), ctl_number(ctl, up),
                 ctl_number(ctl, shards), ctl_number(ctl, led));
@@ -231,14 +232,19 @@ static const char *const state_names[] = {
     [TOPOLOGY_NODE_DRAINING] = "draining", [TOPOLOGY_NODE_GONE] = "gone",
 };
 
+const char *ctl_node_state(const struct topology_node *node)
+{
+    return node->leaving ? "leaving" : state_names[node->state];
+}
+
 /* Entries that its worst replica lacks, as the group's leader has committed them. */
-static uint64_t largest_lag(const struct view *view, const Chasqui__System__NodeGroups *groups)
+static uint64_t largest_lag(const struct ctl_view *view, const Chasqui__System__NodeGroups *groups)
 {
     uint64_t lag = 0;
     for (size_t i = 0; groups && i < groups->n_replicas; i++) {
         size_t node;
         const Chasqui__System__ReplicaState *r = groups->replicas[i];
-        const Chasqui__System__ReplicaState *leader = find_leader(view, r->group, &node);
+        const Chasqui__System__ReplicaState *leader = ctl_find_leader(view, r->group, &node);
         if (leader && leader->commit_index > r->applied_index && leader->commit_index - r->applied_index > lag)
             lag = leader->commit_index - r->applied_index;
     }
@@ -251,7 +257,7 @@ static char *text_of(struct ctl *ctl, const char *text)
     return cq_pool_cstr(ctl->pool, cq_slice_cstr(text));
 }
 
-static void node_list(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
+static void node_list(struct ctl *ctl, const struct ctl_view *view, struct ctl_rows *rows)
 {
     const struct topology *t = view->topology;
     for (size_t n = 0; n < t->node_count; n++) {
@@ -262,7 +268,7 @@ static void node_list(struct ctl *ctl, const struct view *view, struct ctl_rows 
             leads += strcmp(groups->replicas[i]->role, "leader") == 0;
         bool gone = node->state == TOPOLOGY_NODE_GONE;
         CTL_ADD_ROW(ctl, rows, ctl_uuid_text(ctl, node->uuid), node->address, node->region, node->dc, node->zone,
-                    groups || gone ? node->leaving ? "leaving" : state_names[node->state] : "unreachable",
+                    groups || gone ? ctl_node_state(node) : "unreachable",
                     ctl_number(ctl, groups ? groups->n_replicas : 0), ctl_number(ctl, leads),
                     ctl_number(ctl, largest_lag(view, groups)), ctl_number(ctl, groups ? groups->disk_free : 0),
                     ctl_number(ctl, groups ? groups->disk_size : 0), node->version,
@@ -280,13 +286,13 @@ static uint64_t slots_of(const struct topology *t, uint32_t group)
     return slots;
 }
 
-static void shard_list(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
+static void shard_list(struct ctl *ctl, const struct ctl_view *view, struct ctl_rows *rows)
 {
     const struct topology *t = view->topology;
     for (size_t i = 0; i < t->shard_count; i++) {
         const struct topology_shard *shard = &t->shards[i];
         size_t node = 0;
-        const Chasqui__System__ReplicaState *leader = find_leader(view, shard->group, &node);
+        const Chasqui__System__ReplicaState *leader = ctl_find_leader(view, shard->group, &node);
         CTL_ADD_ROW(ctl, rows, ctl_number(ctl, shard->group), shard->home, ctl_number(ctl, slots_of(t, shard->group)),
                     leader ? ctl_uuid_text(ctl, t->nodes[node].uuid) : "", ctl_number(ctl, leader ? leader->term : 0),
                     ctl_number(ctl, shard->replica_count));
@@ -303,7 +309,7 @@ static char *digest_text(struct ctl *ctl, ProtobufCBinaryData digest)
     return text;
 }
 
-static void shard_replicas(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
+static void shard_replicas(struct ctl *ctl, const struct ctl_view *view, struct ctl_rows *rows)
 {
     const struct topology *t = view->topology;
     for (size_t n = 0; n < t->node_count; n++)
@@ -316,7 +322,7 @@ static void shard_replicas(struct ctl *ctl, const struct view *view, struct ctl_
         }
 }
 
-static const Chasqui__System__ReplicaState *replica_on(const struct view *view, size_t node)
+static const Chasqui__System__ReplicaState *replica_on(const struct ctl_view *view, size_t node)
 {
     for (size_t i = 0; view->groups[node] && i < view->groups[node]->n_replicas; i++)
         if (view->groups[node]->replicas[i]->group == view->shard)
@@ -325,7 +331,7 @@ static const Chasqui__System__ReplicaState *replica_on(const struct view *view, 
 }
 
 /* The replicas of the map, also those whose node does not answer. */
-static void shard_show(struct ctl *ctl, const struct view *view, struct ctl_rows *rows)
+static void shard_show(struct ctl *ctl, const struct ctl_view *view, struct ctl_rows *rows)
 {
     const struct topology *t = view->topology;
     const struct topology_shard *shard = topology_shard(t, view->shard);
@@ -385,7 +391,7 @@ static enum ctl_exit cluster_init(struct ctl *ctl, const struct ctl_request *req
 
 static const struct {
     const char *command;
-    void (*show)(struct ctl *ctl, const struct view *view, struct ctl_rows *rows);
+    void (*show)(struct ctl *ctl, const struct ctl_view *view, struct ctl_rows *rows);
 } views[] = {
     {"cluster status", cluster_status}, {"node list", node_list},           {"shard list", shard_list},
     {"shard show", shard_show},         {"shard replicas", shard_replicas},
@@ -395,7 +401,7 @@ enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request
 {
     struct ctl_rows rows = {0};
     const struct topology *planned_on = NULL;
-    struct view view = {.shard = ctl_number_field(request, "shard")};
+    struct ctl_view view = {.shard = ctl_number_field(request, "shard")};
     struct cq_slice text;
     struct cq_buf out;
     enum ctl_exit status;
@@ -409,10 +415,12 @@ enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request
         status = ctl_recover(ctl, view.shard, ctl_field(request, "accept-loss", &text), &rows);
     else if (strcmp(request->command->name, "verify") == 0)
         status = ctl_verify(ctl, ctl_number_field(request, "shard"), &rows);
+    else if (ctl_is_upgrade_command(request))
+        status = ctl_upgrade(ctl, request, &rows);
     else if (ctl_is_member_command(request))
         status = ctl_member(ctl, request, &rows, &planned_on);
     else
-        status = look(ctl, &view);
+        status = ctl_look(ctl, false, &view);
     for (size_t i = 0; status == CTL_DONE && i < sizeof views / sizeof *views; i++)
         if (strcmp(request->command->name, views[i].command) == 0)
             views[i].show(ctl, &view, &rows);
@@ -422,7 +430,7 @@ enum ctl_exit ctl_run_storage(struct ctl *ctl, const struct ctl_request *request
         fwrite(out.data, 1, out.len, stdout);
         cq_buf_fini(&out);
     }
-    release(&view);
+    ctl_view_release(&view);
     topology_unref(&planned_on);
     return status;
 }

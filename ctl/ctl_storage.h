@@ -8,6 +8,20 @@
 #include <proto/mail.pb-c.h>
 #include <proto/system.pb-c.h>
 
+/* What all storage nodes together say; all 0 before. */
+struct ctl_view {
+    const struct topology *topology;
+    Chasqui__System__NodeGroups **groups; /* by node index; NULL: did not answer */
+    uint32_t shard;                       /* that is asked for */
+};
+/* quiet: without a word about what does not answer. */
+enum ctl_exit ctl_look(struct ctl *ctl, bool quiet, struct ctl_view *view);
+void ctl_view_release(struct ctl_view *view);
+/* Who leads a group: the one that says so with the highest term. NULL: nobody. */
+const Chasqui__System__ReplicaState *ctl_find_leader(const struct ctl_view *view, uint32_t group, size_t *node_r);
+/* "up", "draining", "leaving" ... as the system shard has it. */
+const char *ctl_node_state(const struct topology_node *node);
+
 /* A message in the Call that every method of the shard has around it, in the pool. */
 struct cq_slice ctl_wrap(struct ctl *ctl, const ProtobufCMessage *message);
 /* To be freed; NULL: it does not decode. */
@@ -31,6 +45,18 @@ char **ctl_cells(struct ctl *ctl, const char *const *texts, size_t count);
     ctl_rows_add((ctl), (rows),                                                                                        \
                  ctl_cells((ctl), (const char *const[]){__VA_ARGS__},                                                  \
                            sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *)))
+
+/* A command of the system shard, at whichever node leads it; the answer is to be freed. Says what is wrong. */
+enum ctl_exit ctl_tell_system(struct ctl *ctl, const struct topology *topology, uint16_t method,
+                              const ProtobufCMessage *message, Chasqui__Mail__Answer **answer_r);
+/* A question to one node; NULL: no answer. */
+Chasqui__Mail__Answer *ctl_ask_node(struct ctl *ctl, const char *address, uint16_t method,
+                                    const ProtobufCMessage *message);
+void ctl_free_answer(Chasqui__Mail__Answer *answer); /* NULL is fine */
+
+/* Which node can apply what, and finalizing a version (ctl_run_upgrade.c). */
+bool ctl_is_upgrade_command(const struct ctl_request *request);
+enum ctl_exit ctl_upgrade(struct ctl *ctl, const struct ctl_request *request, struct ctl_rows *rows);
 
 /* Leaders, moves, nodes that come and go (ctl_run_member.c). The rows point into *topology_r, which the caller unrefs
  * when they are printed; it may be NULL. */

@@ -381,14 +381,13 @@ static bool register_node(struct topology_keeper *k, const struct topology *t)
         system_call(k->node, NULL, 0, CHASQUI__SYSTEM__METHOD__REGISTER_NODE, message_pack(&message.base, pool),
                     io_loop_deadline(io_loop_self(), REGISTER_MS), pool, &reply, &err);
     cq_pool_free(&pool);
-    if (rc == CQ_E_VERSION)
-        node_is_too_old(k->node, &err);
     if (rc != CQ_OK)
         cq_log(CQ_WARN, "node.not_registered", CQ_F_ERR(&err));
     return rc == CQ_OK;
 }
 
-/* Before anything is made or opened for this topology: what this build cannot apply would not be served anyway. */
+/* Before anything is made or opened for this topology: what this build cannot apply would not be served anyway. Such a
+ * node is not registered either, so it learns of this from the topology at the latest. */
 static void check_version(struct topology_keeper *k, const struct topology *t)
 {
     struct cq_err err = {0};

@@ -5,6 +5,9 @@
 #include "base/cq_list.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
+#include "base/cq_rand.h"
+#include "proto/mail.pb-c.h"
+#include "proto/system.pb-c.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -15,13 +18,21 @@ struct backend {
     struct backends *backends;
     struct rpc_client *client;
     uint8_t uuid[TOPOLOGY_UUID_SIZE];
-    bool wanted; /* by the topology that is being set */
+    bool wanted;               /* by the topology that is being set */
+    struct rpc_pending *asked; /* ROUTER_HERE, not answered yet ... */
+    unsigned beats;            /* ... at so many beats */
+    bool silent;               /* until it answers again */
 };
 
 struct backends {
     struct rpc_client_config like;
+    struct io_timer beat;
+    uint8_t here[64]; /* the request: RouterHere in a Call */
+    size_t here_len;
+    void (*on_silent)(void *ctx);
+    void *on_silent_ctx;
     struct backend_board *board;
-    unsigned worker;
+    unsigned worker, beat_ms;
     struct cq_list list;
 };
 
@@ -112,12 +123,58 @@ static void check_identity(const struct backend *backend, const struct rpc_hello
                        CQ_F_STR("address", rpc_client_address(backend->client)));
 }
 
+/* ---- Is it there, and does it know that we are? ----
+ *
+ * Packets that are dropped tell nobody. So each node is asked once a second; time is counted in beats of the loop, so
+ * that a loop that stood still itself blames nobody. */
+
+static void log_silence(const struct backend *backend)
+{
+    cq_log(backend->silent ? CQ_WARN : CQ_INFO, backend->silent ? "router.node_silent" : "router.node_heard",
+           CQ_F_STR("address", rpc_client_address(backend->client)), CQ_F_U64("worker", backend->backends->worker));
+}
+
+static void on_answer(void *ctx, enum rpc_fate fate, const struct rpc_reply_in *reply)
+{
+    struct backend *backend = ctx;
+    (void)reply; /* whatever it is: one that does not know the method is there as well */
+    backend->asked = NULL;
+    backend->beats = 0;
+    if (fate != RPC_ANSWERED || !backend->silent)
+        return;
+    backend->silent = false;
+    log_silence(backend);
+}
+
+static void ask(struct backend *backend)
+{
+    const struct backends *backends = backend->backends;
+    const struct rpc_call call = {.method = CHASQUI__SYSTEM__METHOD__ROUTER_HERE,
+                                  .message = cq_slice_of(backends->here, backends->here_len),
+                                  .deadline_us = io_loop_deadline(backends->like.loop, BACKEND_ASK_MS)};
+    if (!backend->asked && rpc_client_up(backend->client))
+        backend->asked = rpc_call_start(backend->client, &call, on_answer, backend);
+}
+
+static size_t pack_here(uint8_t *out)
+{
+    Chasqui__System__RouterHere here = CHASQUI__SYSTEM__ROUTER_HERE__INIT;
+    Chasqui__Mail__Call call = CHASQUI__MAIL__CALL__INIT;
+    uint8_t id[16], body[32];
+    cq_rand_bytes(id, sizeof id);
+    here.id = (ProtobufCBinaryData){sizeof id, id};
+    call.body = (ProtobufCBinaryData){chasqui__system__router_here__pack(&here, body), body};
+    return chasqui__mail__call__pack(&call, out);
+}
+
 static void on_state(void *ctx, struct rpc_client *client, bool up, bool clean, const struct rpc_hello *peer)
 {
     struct backend *backend = ctx;
     (void)clean;
     if (up)
         check_identity(backend, peer);
+    if (up && backend->client)
+        ask(backend);
     board_set(backend->backends, rpc_client_address(client), true, rpc_client_up(client));
 }
 
@@ -131,20 +188,25 @@ static struct backend *backend_find(struct backends *backends, const uint8_t uui
     return NULL;
 }
 
-static void backend_new(struct backends *backends, const struct topology_node *node)
+static struct rpc_client *dial(struct backend *backend, const char *address)
 {
-    struct backend *backend = cq_new(struct backend);
-    struct rpc_client_config config = backends->like;
-    memcpy(backend->uuid, node->uuid, sizeof backend->uuid);
-    backend->backends = backends;
-    backend->wanted = true;
-    config.address = node->address;
+    struct rpc_client_config config = backend->backends->like;
+    config.address = address;
     config.peer_roles = RPC_ROLE_STORAGE;
     config.eager = true;
     config.on_state = on_state;
     config.on_state_ctx = backend;
+    return rpc_client_new(&config);
+}
+
+static void backend_new(struct backends *backends, const struct topology_node *node)
+{
+    struct backend *backend = cq_new(struct backend);
+    memcpy(backend->uuid, node->uuid, sizeof backend->uuid);
+    backend->backends = backends;
+    backend->wanted = true;
     board_set(backends, node->address, true, false);
-    backend->client = rpc_client_new(&config);
+    backend->client = dial(backend, node->address);
     cq_list_init(&backend->link);
     cq_list_push_back(&backends->list, &backend->link);
 }
@@ -155,6 +217,41 @@ static void backend_free(struct backend *backend)
     cq_list_remove(&backend->link);
     rpc_client_free(&backend->client); /* its calls are told; they may look for other backends: this one is gone */
     free(backend);
+}
+
+/* What is under way there is sent elsewhere, streams begin anew: nobody waits for a connection to die by itself. */
+static void backend_dial_again(struct backend *backend)
+{
+    struct rpc_client *old = backend->client;
+    backend->client = dial(backend, rpc_client_address(old));
+    rpc_client_free(&old);
+}
+
+static void backend_beat(struct backend *backend)
+{
+    if (!backend->asked) {
+        ask(backend);
+        return;
+    }
+    backend->beats++;
+    if (backend->beats >= BACKEND_SILENT_BEATS && !backend->silent) {
+        backend->silent = true;
+        log_silence(backend);
+    }
+    if (backend->beats < BACKEND_DROP_BEATS)
+        return;
+    backend_dial_again(backend);
+    if (backend->backends->on_silent)
+        backend->backends->on_silent(backend->backends->on_silent_ctx);
+}
+
+static void on_beat(struct io_timer *timer)
+{
+    struct backends *backends = cq_containerof(timer, struct backends, beat);
+    io_timer_start(timer, backends->beat_ms);
+    cq_list_each_safe (&backends->list, at) {
+        backend_beat(cq_list_entry(at, struct backend, link));
+    }
 }
 
 /* The first backend that is not wanted, or NULL: callbacks may have changed the list. */
@@ -190,16 +287,27 @@ void backends_set_topology(struct backends *backends, const struct topology *top
 struct rpc_client *backends_find(struct backends *backends, const uint8_t uuid[static TOPOLOGY_UUID_SIZE])
 {
     struct backend *backend = backend_find(backends, uuid);
-    return backend ? backend->client : NULL;
+    return backend && !backend->silent ? backend->client : NULL;
 }
 
-struct backends *backends_new(const struct rpc_client_config *like, struct backend_board *board, unsigned worker)
+void backends_on_silent(struct backends *backends, void (*silent)(void *ctx), void *ctx)
+{
+    backends->on_silent = silent;
+    backends->on_silent_ctx = ctx;
+}
+
+struct backends *backends_new(const struct rpc_client_config *like, struct backend_board *board, unsigned worker,
+                              unsigned beat_ms)
 {
     struct backends *backends = cq_new(struct backends);
     backends->like = *like;
     backends->board = board;
     backends->worker = worker;
+    backends->beat_ms = beat_ms;
+    backends->here_len = pack_here(backends->here);
     cq_list_init(&backends->list);
+    io_timer_init(&backends->beat, like->loop, on_beat);
+    io_timer_start(&backends->beat, beat_ms);
     return backends;
 }
 
@@ -209,6 +317,7 @@ void backends_free(struct backends **backends_p)
     struct cq_list *node;
     if (!backends)
         return;
+    io_timer_stop(&backends->beat);
     while ((node = cq_list_first(&backends->list)))
         backend_free(cq_list_entry(node, struct backend, link));
     free(backends);

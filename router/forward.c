@@ -201,7 +201,7 @@ static void forward_send(struct forward *f, const struct topology_replica *repli
     f->pending = rpc_call_start(client, &call, on_done, f);
 }
 
-/* The next replica that has a connection object; then it, or a pause, goes on. */
+/* The next replica whose node is not silent; then it, or a pause, goes on. */
 static void forward_attempt(struct forward *f)
 {
     struct router_worker *worker = f->worker;

@@ -72,6 +72,13 @@ static void join_admin(struct router_worker *worker)
     io_timer_start(&worker->beat, 0);
 }
 
+/* The topology may have come over the same way. */
+static void on_silent(void *ctx)
+{
+    struct router_worker *worker = ctx;
+    topology_watch_hurry(worker->watch);
+}
+
 static void make_parts(struct router_worker *worker)
 {
     const struct router_shared *shared = worker->shared;
@@ -88,9 +95,11 @@ static void make_parts(struct router_worker *worker)
                                              .limits = shared->config->server};
     worker->service = (struct rpc_service){router_methods, router_method_count, worker};
     worker->routes = routes_new(shared->config->router.dc);
-    worker->backends = backends_new(&clients, shared->board, worker->number);
+    worker->backends =
+        backends_new(&clients, shared->board, worker->number, shared->beat_ms ? shared->beat_ms : BACKEND_BEAT_MS);
     worker->server = rpc_server_new(&server);
     worker->watch = topology_watch_new(worker);
+    backends_on_silent(worker->backends, on_silent, worker);
 }
 
 enum cq_rc router_worker_new(const struct router_shared *shared, unsigned number, struct router_worker **worker_r,

@@ -20,6 +20,7 @@ struct router_shared {
     struct io_pool *resolver;
     struct backend_board *board;
     struct admin_http *admin; /* NULL: none */
+    unsigned beat_ms;         /* of backends.h; 0: BACKEND_BEAT_MS */
 };
 
 struct router_worker {

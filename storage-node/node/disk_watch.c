@@ -10,6 +10,7 @@
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
 #include "node/ballast.h"
+#include "node/fitness.h"
 #include "node/node.h"
 
 #define TICK_MS 100
@@ -18,6 +19,7 @@
 #define STORE_MS 1000      /* between two questions to the store and the file system */
 #define LASTING_US 3000000 /* what comes and goes with flushes and compactions moves nobody */
 #define WORTH_PERMILLE 50  /* so much less must be in use elsewhere */
+#define CUT_US 1500000     /* routers that end are missed by all nodes within so long */
 #define SILENT_US 10000000 /* a node that has said nothing for so long is counted on by nobody who needs space */
 #define TIGHT_TRIM 16      /* entries at which logs are trimmed while space is short; of them so many are kept */
 #define TIGHT_KEEP 4
@@ -55,9 +57,11 @@ struct disk_watch {
     /* The Raft thread's. */
     struct io_timer timer;
     struct disk_pulse pulse;
-    uint64_t told_us;
-    struct {
+    uint64_t told_us, cut_since_us;
+    enum space_level told_space;
+    struct asked {
         uint64_t first_us, last_us; /* of the attempts to hand it over; 0: none */
+        unsigned attempts;
     } asked[GROUPS_MAX];
     /* The thread that asks the store. */
     pthread_t thread;
@@ -73,7 +77,22 @@ struct disk_watch {
     uint64_t reclaimed, reclaimed_us, pressed_since_us, tight_since_us; /* the thread's own */
 };
 
+static bool lasts(uint64_t *since_us, bool now, uint64_t us)
+{
+    if (!now)
+        *since_us = 0;
+    else if (*since_us == 0)
+        *since_us = cq_time_mono_us();
+    return now && cq_time_mono_us() - *since_us >= us;
+}
+
 /* ---- The other nodes ---- */
+
+static uint8_t routers_of(struct node *node)
+{
+    size_t count = router_table_count(&node->routers, cq_time_mono_us());
+    return (uint8_t)(count < HEALTH_ROUTERS_MAX ? count : HEALTH_ROUTERS_MAX);
+}
 
 static bool report_of(struct node *node, const struct raft_node *other, struct health_report *report_r)
 {
@@ -86,37 +105,29 @@ bool disk_watch_fit(struct node *node, const uint8_t uuid[static 16])
     struct raft_node other;
     struct health_report report;
     memcpy(other.uuid, uuid, sizeof other.uuid);
-    return report_of(node, &other, &report) && report.disk == DISK_WELL;
+    const struct disk_look own = {.routers = routers_of(node)};
+    return report_of(node, &other, &report) && report.disk == DISK_WELL && report.space == SPACE_FREE &&
+           !fitness_fewer_routers(&own, &report);
 }
 
-/* Better enough that moving there is worth while: nodes that share one slow disk do not send leaders round. */
-static bool is_better(const struct disk_look *own, const struct health_report *other)
-{
-    uint64_t cost = own->sync_us > own->under_us ? own->sync_us : own->under_us;
-    if (other->disk != DISK_WELL)
-        return false;
-    if (own->state != DISK_WELL)
-        return own->pressed || other->sync_us * 4ull <= cost;
-    return own->tight && other->space < own->space &&
-           space_used_permille(other->free_bytes, other->total_bytes) + WORTH_PERMILLE <=
-               space_used_permille(own->free_bytes, own->total_bytes);
-}
+typedef bool compare_fn(const struct disk_look *own, const struct health_report *other);
 
-static bool somebody_is_better(struct node *node, const struct disk_look *own)
+static bool is_somebody(struct node *node, compare_fn *compare, const struct disk_look *own)
 {
     bool found = false;
     uint64_t now = cq_time_mono_us();
     pthread_mutex_lock(&node->health.lock);
     for (size_t i = 0; i < node->health.count && !found; i++)
-        found = now < node->health.rows[i].at_us + HEALTH_FRESH_US && is_better(own, &node->health.rows[i].report);
+        found = now < node->health.rows[i].at_us + HEALTH_FRESH_US && compare(own, &node->health.rows[i].report);
     pthread_mutex_unlock(&node->health.lock);
     return found;
 }
 
 /* ---- Leaders leave ---- */
 
-/* The voters that would lead better; one of them, so that all groups' leaders do not go to one node. */
-static bool choose(struct node *node, struct raft_host *host, uint32_t group, const struct disk_look *own,
+/* The voters that would lead better; one of them, so that all groups' leaders do not go to one node, and another one
+ * after an attempt in vain. */
+static bool choose(struct disk_watch *w, struct raft_host *host, uint32_t group, const struct disk_look *own,
                    struct raft_node *to_r)
 {
     struct raft_member members[RAFT_MEMBERS_MAX];
@@ -124,11 +135,11 @@ static bool choose(struct node *node, struct raft_host *host, uint32_t group, co
     struct health_report report;
     size_t n = 0, count = raft_host_members(host, group, members, RAFT_MEMBERS_MAX);
     for (size_t i = 0; i < count && i < RAFT_MEMBERS_MAX; i++)
-        if (members[i].role == RAFT_MEMBER_VOTER && report_of(node, &members[i].node, &report) &&
-            is_better(own, &report))
+        if (members[i].role == RAFT_MEMBER_VOTER && report_of(w->node, &members[i].node, &report) &&
+            fitness_is_better(own, &report))
             fit[n++] = members[i].node;
     if (n)
-        *to_r = fit[group % n];
+        *to_r = fit[(group + w->asked[group].attempts) % n];
     return n > 0;
 }
 
@@ -141,8 +152,9 @@ static enum space_level level_of(struct disk_watch *w, const struct raft_node *o
     return cq_time_mono_us() > at_us + SILENT_US ? SPACE_FULL : (enum space_level)report.space;
 }
 
-/* What this node refuses as the group's leader. */
-static void judge_space(struct disk_watch *w, struct raft_host *host, struct group *group, const struct disk_look *own)
+/* The level of the best majority of the group's voters. */
+static enum space_level space_of_group(struct disk_watch *w, struct raft_host *host, const struct group *group,
+                                       const struct disk_look *own)
 {
     struct raft_member members[RAFT_MEMBERS_MAX];
     enum space_level at[RAFT_MEMBERS_MAX];
@@ -153,22 +165,30 @@ static void judge_space(struct disk_watch *w, struct raft_host *host, struct gro
         bool self = members[i].replica == group->record.replica;
         at[voters++] = self ? own->space : level_of(w, &members[i].node);
     }
-    enum space_level level = space_of_voters(at, voters);
-    atomic_store(&group->space, (int)(own->space >= SPACE_DELETES && own->space > level ? own->space : level));
+    return space_of_voters(at, voters);
+}
+
+/* What this node refuses as the group's leader. */
+static void set_space(struct group *group, struct fitness_space space)
+{
+    atomic_store(&group->space, (int)space.refused);
+    atomic_store(&group->space_passing, (int)space.passing);
 }
 
 static void leave(struct disk_watch *w, struct raft_host *host, uint32_t group, const struct raft_node *to)
 {
+    struct asked *asked = &w->asked[group];
     uint64_t now = cq_time_mono_us();
-    if (w->asked[group].first_us == 0)
-        w->asked[group].first_us = now;
-    uint64_t tried = now - w->asked[group].first_us;
+    if (asked->first_us == 0)
+        asked->first_us = now;
+    uint64_t tried = now - asked->first_us;
     if (w->pulse.state == DISK_STALLED && tried > 2 * node_election_us(&w->node->config->node)) {
         raft_host_silence(host, group);
         cq_metric_add(&disk_watch_metrics, M_SILENCED, 1);
-        w->asked[group].first_us = now;
-    } else if (now - w->asked[group].last_us >= ASK_US) {
-        w->asked[group].last_us = now;
+        asked->first_us = now;
+    } else if (now - asked->last_us >= ASK_US) {
+        asked->last_us = now;
+        asked->attempts++;
         raft_host_transfer(host, group, to);
         cq_metric_add(&disk_watch_metrics, M_MOVED, 1);
     }
@@ -178,17 +198,20 @@ static void look_at(struct disk_watch *w, struct raft_host *host, struct group *
                     bool elsewhere)
 {
     uint32_t id = group->record.group;
+    struct asked *asked = &w->asked[id];
     struct raft_node to;
     if (!group_leads(group)) {
-        atomic_store(&group->space, SPACE_FREE);
-        w->asked[id].first_us = w->asked[id].last_us = 0;
+        set_space(group, (struct fitness_space){0});
+        *asked = (struct asked){0};
         return;
     }
-    judge_space(w, host, group, own);
-    if (elsewhere && choose(w->node, host, id, own, &to))
+    bool better = elsewhere && choose(w, host, id, own, &to);
+    uint64_t tried = better && asked->first_us ? cq_time_mono_us() - asked->first_us : 0;
+    set_space(group, fitness_space(own->space, space_of_group(w, host, group, own), better, tried));
+    if (better)
         leave(w, host, id, &to);
     else
-        w->asked[id].first_us = w->asked[id].last_us = 0;
+        *asked = (struct asked){0};
 }
 
 /* On the Raft thread, inside raft_thread_run(). */
@@ -200,7 +223,7 @@ static void act(struct raft_host *host, void *arg)
     if (!host)
         return;
     disk_watch_look(w, &own);
-    bool elsewhere = somebody_is_better(w->node, &own), tight = own.space > SPACE_FREE;
+    bool elsewhere = is_somebody(w->node, fitness_is_better, &own), tight = own.space > SPACE_FREE;
     raft_host_reluctant(host, elsewhere);
     raft_host_full(host, own.space == SPACE_FULL);
     raft_host_trim_at(host, tight && usual.trim_entries > TIGHT_TRIM ? TIGHT_TRIM : usual.trim_entries,
@@ -241,11 +264,28 @@ static void tell(struct disk_watch *w)
                                          .space = (uint8_t)own.space,
                                          .sync_us = (uint32_t)(own.sync_us < UINT32_MAX ? own.sync_us : UINT32_MAX),
                                          .free_bytes = own.free_bytes,
-                                         .total_bytes = own.total_bytes};
+                                         .total_bytes = own.total_bytes,
+                                         .counts_routers = true,
+                                         .routers = own.routers};
     health_encode(&report, bytes);
     w->told_us = cq_time_mono_us();
+    w->told_space = own.space;
     if (w->node->peers)
         peers_tell(w->node->peers, METHOD_NODE_HEALTH, cq_slice_of(bytes, sizeof bytes));
+}
+
+static void look_at_routers(struct disk_watch *w)
+{
+    struct disk_look own = {.routers = routers_of(w->node)};
+    own.cut = lasts(&w->cut_since_us, is_somebody(w->node, fitness_more_routers, &own), CUT_US);
+    pthread_mutex_lock(&w->lock);
+    bool changed = own.cut != w->look.cut;
+    w->look.routers = own.routers;
+    w->look.cut = own.cut;
+    pthread_mutex_unlock(&w->lock);
+    if (changed)
+        cq_log(own.cut ? CQ_WARN : CQ_INFO, "node.routers", CQ_F_U64("heard", own.routers),
+               CQ_F_STR("state", own.cut ? "fewer than reach another node" : "as many as elsewhere"));
 }
 
 static void take_sample(struct disk_watch *w)
@@ -270,11 +310,14 @@ static void on_tick(struct io_timer *timer)
     struct disk_watch *w = cq_containerof(timer, struct disk_watch, timer);
     enum disk_state before = w->pulse.state;
     take_sample(w);
+    look_at_routers(w);
     if (disk_pulse_must_end(&w->pulse))
         fence(w);
     if (w->pulse.state != before)
         log_change(w, before);
-    bool now = w->pulse.state != before || cq_time_mono_us() - w->told_us >= TELL_US;
+    struct disk_look look;
+    disk_watch_look(w, &look);
+    bool now = w->pulse.state != before || look.space != w->told_space || cq_time_mono_us() - w->told_us >= TELL_US;
     if (now)
         tell(w);
     if (now || w->pulse.state != DISK_WELL)
@@ -407,15 +450,6 @@ static void look_at_space(struct disk_watch *w)
     consider_reclaim(w, look.space);
 }
 
-static bool lasts(uint64_t *since_us, bool now)
-{
-    if (!now)
-        *since_us = 0;
-    else if (*since_us == 0)
-        *since_us = cq_time_mono_us();
-    return now && cq_time_mono_us() - *since_us >= LASTING_US;
-}
-
 static void *store_main(void *arg)
 {
     struct disk_watch *w = arg;
@@ -424,8 +458,8 @@ static void *store_main(void *arg)
         look_at_space(w);
         bool pressed = store_rocksdb_pressed(w->node->dir.store);
         pthread_mutex_lock(&w->lock);
-        w->look.pressed = lasts(&w->pressed_since_us, pressed);
-        w->look.tight = lasts(&w->tight_since_us, w->look.space != SPACE_FREE);
+        w->look.pressed = lasts(&w->pressed_since_us, pressed, LASTING_US);
+        w->look.tight = lasts(&w->tight_since_us, w->look.space != SPACE_FREE, LASTING_US);
         go_on = wait_for(w, w->look.space == SPACE_FREE ? STORE_MS : TICK_MS);
         pthread_mutex_unlock(&w->lock);
     }

@@ -1,5 +1,6 @@
 /* The node watches its own disk, so that its trouble stays its own: leaderships go to nodes whose disks answer, before
- * clients wait, and a process whose write hangs for too long ends (docs/trouble.md).
+ * clients wait, and a process whose write hangs for too long ends (docs/trouble.md). In the same way it hands over when
+ * routers do not reach it, and reach others.
  *
  * The judging happens on the Raft thread, which never waits for the disk: while the writer hangs, this goes on. What
  * may itself wait for the disk or for the store's locks is asked by a thread of its own, whose last answer is used. */
@@ -28,10 +29,13 @@ struct disk_look {
     uint64_t free_bytes, total_bytes;
     uint64_t ballast_bytes;
     enum space_level space;
+    uint8_t routers; /* as in health.h */
+    bool cut;        /* for a while, more of them have reached another node */
 };
 void disk_watch_look(struct disk_watch *watch, struct disk_look *look_r);
 
-/* Whether leadership may be handed to this node: it said lately that its disk is well. Any thread. */
+/* Whether leadership may be handed to this node: it said lately that its disk is well and has room, and as many
+ * routers reach it. Any thread. */
 bool disk_watch_fit(struct node *node, const uint8_t uuid[static 16]);
 
 /* A command was refused for want of space, at this level. Any thread. */

@@ -38,15 +38,16 @@ struct group {
     _Atomic bool failed;          /* the replica has stopped */
     _Atomic bool absent;          /* it was destroyed: groups_find() does not find it, until there is another one */
 
-    _Atomic uint64_t time;           /* us: no entry of ours has a later time; never falls */
-    _Atomic uint64_t applied;        /* by the apply thread */
-    _Atomic uint64_t durable;        /* by the writer */
-    _Atomic uint64_t first_index;    /* of the log, durably */
-    _Atomic bool progress_listed;    /* the Raft thread will look at applied and durable */
-    struct group *progress_next;     /* the next one that it will look at */
-    _Atomic uint64_t progress_told;  /* applied, as the Raft thread knows it */
-    _Atomic uint64_t commit_index;   /* as of the last look of the Raft thread */
-    _Atomic int space;               /* enum space_level: what this node refuses as the group's leader */
+    _Atomic uint64_t time;          /* us: no entry of ours has a later time; never falls */
+    _Atomic uint64_t applied;       /* by the apply thread */
+    _Atomic uint64_t durable;       /* by the writer */
+    _Atomic uint64_t first_index;   /* of the log, durably */
+    _Atomic bool progress_listed;   /* the Raft thread will look at applied and durable */
+    struct group *progress_next;    /* the next one that it will look at */
+    _Atomic uint64_t progress_told; /* applied, as the Raft thread knows it */
+    _Atomic uint64_t commit_index;  /* as of the last look of the Raft thread */
+    _Atomic int space;              /* enum space_level: what this node refuses as the group's leader */
+    _Atomic int space_passing;      /* the same, while it hands the group over to a node with room: to be asked again */
     _Atomic uint32_t active_version; /* of commands, as of the last applied entry; never falls */
     _Atomic bool caught_up;          /* since the start, applied has once reached what the leader had committed */
 

@@ -9,6 +9,8 @@ void health_encode(const struct health_report *r, uint8_t out[static HEALTH_SIZE
     out[0] = HEALTH_VERSION;
     out[1] = (uint8_t)r->disk;
     out[2] = r->space;
+    if (r->counts_routers)
+        out[3] = (uint8_t)(1 + (r->routers < HEALTH_ROUTERS_MAX ? r->routers : HEALTH_ROUTERS_MAX));
     cq_put_be32(out + 4, r->sync_us);
     cq_put_be64(out + 8, r->free_bytes);
     cq_put_be64(out + 16, r->total_bytes);
@@ -20,6 +22,8 @@ enum cq_rc health_decode(struct cq_slice bytes, struct health_report *r)
         return CQ_E_PROTO;
     *r = (struct health_report){.disk = bytes.data[1] < DISK_STATES ? (enum disk_state)bytes.data[1] : DISK_STALLED,
                                 .space = bytes.data[2] < SPACE_LEVELS ? bytes.data[2] : SPACE_FULL,
+                                .counts_routers = bytes.data[3] > 0,
+                                .routers = bytes.data[3] > 0 ? (uint8_t)(bytes.data[3] - 1) : 0,
                                 .sync_us = cq_get_be32(bytes.data + 4),
                                 .free_bytes = cq_get_be64(bytes.data + 8),
                                 .total_bytes = cq_get_be64(bytes.data + 16)};

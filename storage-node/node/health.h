@@ -20,7 +20,10 @@ struct health_report {
     uint8_t space;    /* enum space_level */
     uint32_t sync_us; /* what a synced write takes */
     uint64_t free_bytes, total_bytes;
+    bool counts_routers; /* older releases do not */
+    uint8_t routers;     /* workers of routers heard lately; HEALTH_ROUTERS_MAX: as many or more */
 };
+#define HEALTH_ROUTERS_MAX 254
 
 /* Pure. A report that is longer than we know is one of a newer release, whose beginning we understand. CQ_E_PROTO. */
 void health_encode(const struct health_report *report, uint8_t out[static HEALTH_SIZE]);

@@ -190,6 +190,7 @@ enum cq_rc node_start(const struct node_config *config, struct node **node_r, st
     node->dir.lock_fd = -1;
     pthread_mutex_init(&node->lock, NULL);
     health_table_init(&node->health);
+    router_table_init(&node->routers);
     enum cq_rc rc = start_steps(node, err);
     if (rc != CQ_OK) {
         node_free(&node);
@@ -288,6 +289,7 @@ void node_free(struct node **node_p)
     io_tls_free(&node->server_tls);
     io_tls_free(&node->client_tls);
     health_table_fini(&node->health);
+    router_table_fini(&node->routers);
     pthread_mutex_destroy(&node->lock);
     free(node);
     *node_p = NULL;

@@ -11,6 +11,7 @@
 #include "node/data_dir.h"
 #include "node/group.h"
 #include "node/health.h"
+#include "node/router_table.h"
 #include "node/node_config.h"
 #include "node/peers.h"
 #include "node/raft_thread.h"
@@ -64,6 +65,7 @@ struct node {
     struct mover *mover;
     struct disk_watch *disk_watch;
     struct health_table health; /* of the other nodes */
+    struct router_table routers;
     struct store_mender *mender;
     struct admin_http *admin;
     pthread_mutex_t lock;

@@ -360,20 +360,29 @@ static struct shard_request *request_new(struct rpc_request *rpc, struct worker 
 }
 
 /* The body of a Call, for those few methods where it says whether space is needed. */
-static bool space_is_there(const struct group *group, struct rpc_request *rpc)
+static bool space_allows_call(enum space_level level, struct rpc_request *rpc)
 {
-    enum space_level level = (enum space_level)atomic_load_explicit(&group->space, memory_order_relaxed);
-    uint32_t method = rpc_request_frame(rpc)->method;
     if (level == SPACE_FREE)
         return true;
     struct cq_pool *pool = cq_pool_new(SCRATCH_POOL);
     struct cq_slice body = CQ_SLICE_NONE;
     struct cq_err err = {0};
-    bool allowed = call_body(rpc_request_message(rpc), pool, &body, &err) != CQ_OK || space_allows(level, method, body);
+    bool allowed = call_body(rpc_request_message(rpc), pool, &body, &err) != CQ_OK ||
+                   space_allows(level, rpc_request_frame(rpc)->method, body);
     cq_pool_free(&pool);
-    if (!allowed)
-        disk_watch_refused(level);
     return allowed;
+}
+
+/* CQ_E_UNAVAILABLE: this node has no space, one that has takes the leadership now; the request is worth another try. */
+static enum cq_rc judge_space(const struct group *group, struct rpc_request *rpc)
+{
+    enum space_level level = (enum space_level)atomic_load_explicit(&group->space, memory_order_relaxed);
+    enum space_level passing = (enum space_level)atomic_load_explicit(&group->space_passing, memory_order_relaxed);
+    if (!space_allows_call(level, rpc)) {
+        disk_watch_refused(level);
+        return CQ_E_NO_SPACE;
+    }
+    return space_allows_call(passing, rpc) ? CQ_OK : CQ_E_UNAVAILABLE;
 }
 
 static void command(struct rpc_request *rpc, struct worker *worker, bool system)
@@ -381,8 +390,9 @@ static void command(struct rpc_request *rpc, struct worker *worker, bool system)
     struct group *group = find_group(rpc, worker, system, true);
     if (!group)
         return;
-    if (!system && !space_is_there(group, rpc)) {
-        refuse(rpc, worker, group, CQ_E_NO_SPACE);
+    enum cq_rc space = system ? CQ_OK : judge_space(group, rpc);
+    if (space != CQ_OK) {
+        refuse(rpc, worker, group, space);
         return;
     }
     struct shard_request *r = request_new(rpc, worker, group);

@@ -69,6 +69,17 @@ static enum cq_rc bootstrap(struct simple *s)
     return cluster_bootstrap_system(s->node, s->body, &s->err);
 }
 
+static enum cq_rc router_here(struct simple *s)
+{
+    Chasqui__System__RouterHere *m = chasqui__system__router_here__unpack(NULL, s->body.len, s->body.data);
+    bool ok = m && m->id.len == ROUTER_ID_SIZE;
+    if (ok)
+        router_table_heard(&s->node->routers, m->id.data, cq_time_mono_us());
+    if (m)
+        chasqui__system__router_here__free_unpacked(m, NULL);
+    return ok ? CQ_OK : CQ_FAIL(&s->err, CQ_E_PROTO, "RouterHere without an id of %d octets", ROUTER_ID_SIZE);
+}
+
 /* ---- The replicas of this node ---- */
 
 struct look {
@@ -339,6 +350,11 @@ static void on_distrust(struct rpc_request *request, void *ctx)
     run_simple(request, ctx, distrust);
 }
 
+static void on_router_here(struct rpc_request *request, void *ctx)
+{
+    run_simple(request, ctx, router_here);
+}
+
 static void on_node_info(struct rpc_request *request, void *ctx)
 {
     run_simple(request, ctx, node_info);
@@ -490,6 +506,7 @@ static const struct rpc_method methods[] = {
     ROW(DISTRUST_REPLICA, OPERATORS, RPC_METHOD_COMMAND, on_distrust),
     ROW(RELEASE_REPLICA, OPERATORS, RPC_METHOD_COMMAND, on_release_replica),
     ROW(RELEASE_BALLAST, OPERATORS, RPC_METHOD_COMMAND, on_release_ballast),
+    ROW(ROUTER_HERE, RPC_ROLE_ROUTER, RPC_METHOD_READ, on_router_here),
     ROW(WATCH_TOPOLOGY, EVERYBODY, RPC_METHOD_READ | RPC_METHOD_STREAM | RPC_METHOD_INLINE, on_watch_topology),
 };
 

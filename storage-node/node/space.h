@@ -7,6 +7,7 @@
 
 #include "base/cq_slice.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,12 @@ uint32_t space_used_permille(uint64_t free_bytes, uint64_t total_bytes);
 /* What holds for a group whose voters' nodes are at these levels: the best majority decides, for it can commit alone.
  * Sorts them. */
 enum space_level space_of_voters(enum space_level *levels, size_t count);
+
+/* At this level of its own disk a leader refuses what a majority with room would take. */
+static inline bool space_refuses(enum space_level level)
+{
+    return level >= SPACE_DELETES;
+}
 
 /* Whether a command is accepted at this level. message: the Call's body, of methods where it matters; one that does not
  * decode is allowed: apply refuses it. */

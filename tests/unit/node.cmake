@@ -7,6 +7,8 @@ set_tests_properties(unit/node/writer unit/node/apply PROPERTIES LABELS "unit;th
 chasqui_unit_test(node/disk_pulse DEPS cq_node)
 chasqui_unit_test(node/health DEPS cq_node)
 chasqui_unit_test(node/space DEPS cq_node)
+chasqui_unit_test(node/fitness DEPS cq_node)
+chasqui_unit_test(node/router_table DEPS cq_node)
 chasqui_unit_test(node/node_config DEPS cq_node)
 chasqui_unit_test(node/apply_marks DEPS cq_node)
 chasqui_unit_test(node/descriptors DEPS cq_node)

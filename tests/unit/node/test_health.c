@@ -23,6 +23,28 @@ static void a_report_comes_out_as_it_went_in(void **state)
     assert_int_equal(out.total_bytes, in.total_bytes);
 }
 
+static void routers_are_counted_up_to_what_fits_and_older_reports_have_none(void **state)
+{
+    (void)state;
+    static const struct {
+        bool counts;
+        uint8_t in, out;
+    } rows[] = {{true, 0, 0},
+                {true, 1, 1},
+                {true, HEALTH_ROUTERS_MAX, HEALTH_ROUTERS_MAX},
+                {true, 255, HEALTH_ROUTERS_MAX},
+                {false, 7, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct health_report in = {.counts_routers = rows[i].counts, .routers = rows[i].in};
+        struct health_report out;
+        uint8_t bytes[HEALTH_SIZE];
+        health_encode(&in, bytes);
+        assert_int_equal(health_decode(cq_slice_of(bytes, sizeof bytes), &out), CQ_OK);
+        assert_int_equal(out.counts_routers, rows[i].counts);
+        assert_int_equal(out.routers, rows[i].out);
+    }
+}
+
 static void what_is_too_short_or_no_report_is_refused(void **state)
 {
     (void)state;
@@ -94,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_report_comes_out_as_it_went_in),
+        cmocka_unit_test(routers_are_counted_up_to_what_fits_and_older_reports_have_none),
         cmocka_unit_test(what_is_too_short_or_no_report_is_refused),
         cmocka_unit_test(a_newer_report_is_understood_as_far_as_it_goes),
         cmocka_unit_test(the_last_report_of_each_node_is_kept_while_it_is_fresh),

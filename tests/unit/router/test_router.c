@@ -41,6 +41,10 @@ struct node {
     struct rpc_request *watch;    /* of an account */
     struct rpc_request *topology; /* a stream of the router */
     size_t watches;
+    bool deaf; /* gives no sign of life */
+    size_t heres;
+    uint8_t here[16];
+    struct rpc_request *deaf_to;
 };
 static struct node nodes[NODES];
 static uint64_t topology_epoch;
@@ -142,6 +146,35 @@ static void on_watch(struct rpc_request *request, void *ctx)
     rpc_stream_try(request, CQ_SLICE_NONE, NULL, 0);
 }
 
+static void deaf_gone(void *ctx, enum cq_rc why)
+{
+    struct node *node = ctx;
+    struct rpc_request *request = node->deaf_to;
+    node->deaf_to = NULL;
+    rpc_reply_rc(request, why);
+}
+
+static void on_here(struct rpc_request *request, void *ctx)
+{
+    struct node *node = ctx;
+    struct cq_slice bytes = rpc_request_message(request);
+    Chasqui__Mail__Call *call = chasqui__mail__call__unpack(NULL, bytes.len, bytes.data);
+    assert_non_null(call);
+    Chasqui__System__RouterHere *here = chasqui__system__router_here__unpack(NULL, call->body.len, call->body.data);
+    assert_non_null(here);
+    assert_int_equal(here->id.len, 16);
+    memcpy(node->here, here->id.data, 16);
+    chasqui__system__router_here__free_unpacked(here, NULL);
+    chasqui__mail__call__free_unpacked(call, NULL);
+    node->heres++;
+    if (!node->deaf) {
+        rpc_reply_rc(request, CQ_OK);
+        return;
+    }
+    node->deaf_to = request;
+    rpc_request_on_gone(request, deaf_gone, node);
+}
+
 static void topology_gone(void *ctx, enum cq_rc why)
 {
     struct node *node = ctx;
@@ -217,6 +250,8 @@ static const struct rpc_method node_methods[] = {
     MAIL_ROW(APPEND, COMMAND),
     MAIL_ROW(READ_BODY, READ),
     {M(WATCH), "WATCH", RPC_ROLE_ROUTER, RPC_METHOD_READ | RPC_METHOD_INLINE | RPC_METHOD_STREAM, 4096, 0, on_watch},
+    {CHASQUI__SYSTEM__METHOD__ROUTER_HERE, "ROUTER_HERE", RPC_ROLE_ROUTER, RPC_METHOD_READ | RPC_METHOD_INLINE, 64, 0,
+     on_here},
     {CHASQUI__SYSTEM__METHOD__WATCH_TOPOLOGY, "WATCH_TOPOLOGY", RPC_ROLE_ROUTER,
      RPC_METHOD_READ | RPC_METHOD_INLINE | RPC_METHOD_STREAM, 4096, 0, on_topology},
 };
@@ -237,7 +272,7 @@ static void *router_main(void *arg)
     return NULL;
 }
 
-static int setup(void **state)
+static int setup_beating(void **state, unsigned beat_ms)
 {
     struct cq_err err = {0};
     fx_setup(state);
@@ -266,11 +301,22 @@ static int setup(void **state)
                                     .server_tls = fx_tls_server("router"),
                                     .client_tls = fx_tls_client("router"),
                                     .resolver = io_pool_new("router", 1, 16),
-                                    .board = backend_board_new()};
+                                    .board = backend_board_new(),
+                                    .beat_ms = beat_ms};
     if (router_worker_new(&shared, 0, &worker, &err) != CQ_OK)
         fail_msg("%s", err.text);
     snprintf(address, sizeof address, "127.0.0.1:%u", worker->port);
     return pthread_create(&thread, NULL, router_main, worker);
+}
+
+static int setup(void **state)
+{
+    return setup_beating(state, 0);
+}
+
+static int setup_quick(void **state)
+{
+    return setup_beating(state, 50);
 }
 
 static int teardown(void **state)
@@ -451,6 +497,48 @@ static void a_silent_node_alone_leaves_the_outcome_open(void *arg)
     assert_int_equal(call(M(APPEND), 600), CQ_E_UNKNOWN_OUTCOME);
     until(nodes[0].held_count == 0);
     assert_int_equal(call(M(GET_ACCOUNT), 600), CQ_E_UNAVAILABLE);
+}
+
+static void every_node_is_told_that_the_router_is_there(void *arg)
+{
+    (void)arg;
+    connect_client("frontend");
+    until(nodes[0].heres > 1 && nodes[1].heres > 1 && nodes[2].heres > 1);
+    assert_memory_equal(nodes[0].here, nodes[1].here, 16);
+    assert_memory_equal(nodes[0].here, nodes[2].here, 16);
+}
+
+static bool answered_by(const char *text)
+{
+    return call(M(GET_ACCOUNT), 5000) == CQ_OK && cq_slice_eq(reply.message, cq_slice_cstr(text));
+}
+
+/* Its packets are dropped, or it stands still: nobody waits for it. */
+static void a_node_without_a_sign_of_life_is_left_alone_until_it_gives_one(void *arg)
+{
+    (void)arg;
+    nodes[0].deaf = true;
+    nodes[1].mode = LEAD;
+    connect_client("frontend");
+    until(answered_by("node 1: hello"));
+    size_t before = nodes[0].requests;
+    assert_true(answered_by("node 1: hello"));
+    assert_int_equal(nodes[0].requests, before);
+    nodes[0].deaf = false;
+    until(answered_by("node 0: hello"));
+}
+
+static void what_a_node_has_that_falls_silent_is_sent_elsewhere(void *arg)
+{
+    (void)arg;
+    nodes[0].mode = SILENT;
+    nodes[0].deaf = true;
+    nodes[1].mode = LEAD;
+    config.router.attempt_us = 60000000;
+    connect_client("frontend");
+    assert_int_equal(call(M(APPEND), 20000), CQ_OK); /* the connection is given up before the attempt's time-out */
+    assert_slice(reply.message, "node 1: hello");
+    until(nodes[0].held_count == 0);
 }
 
 static void a_newer_map_is_fetched_when_a_node_knows_one(void *arg)
@@ -744,11 +832,19 @@ static void a_lost_node_ends_the_watch(void *arg)
     X(a_slow_watcher_holds_up_its_own_stream_alone)                                                                    \
     X(a_lost_node_ends_the_watch)
 
+/* With a beat of 50 ms instead of a second. */
+#define QUICK_CONVERSATIONS(X)                                                                                         \
+    X(every_node_is_told_that_the_router_is_there)                                                                     \
+    X(a_node_without_a_sign_of_life_is_left_alone_until_it_gives_one)                                                  \
+    X(what_a_node_has_that_falls_silent_is_sent_elsewhere)
+
 CONVERSATIONS(CONVERSATION)
+QUICK_CONVERSATIONS(CONVERSATION)
 
 #define ROW(fn) {#fn, test_##fn, setup, teardown, NULL},
+#define QUICK_ROW(fn) {#fn, test_##fn, setup_quick, teardown, NULL},
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CONVERSATIONS(ROW)};
+    const struct CMUnitTest tests[] = {CONVERSATIONS(ROW) QUICK_CONVERSATIONS(QUICK_ROW)};
     return cmocka_run_group_tests(tests, fx_group_setup, fx_group_teardown);
 }

@@ -16,6 +16,7 @@ CLASSES = {
     "stale": "a read that did not see what was certain before it began",
     "notice": "a change that an idle client was not told of in time",
     "digest": "replicas that differ",
+    "late": "a shard that took no write for longer than is promised",
     "broken": "a process that stopped by itself or does not come back, or a cluster that does not recover",
 }
 

@@ -20,19 +20,22 @@ from imap import Imap
 from lab import HOST, Disk, Process, tool
 
 NODES = ("a", "b", "c")
+GUEST = "d"  # a fourth node, of faults that make one join and leave again
 SHARDS = 8
 WAN_MS = 25  # one way
 CLUSTER = "fault"
 
 
 class FaultCluster:
-    def __init__(self, lab, build_dir, folder, profile="lan", program="chasqui-storage-node"):
+    def __init__(self, lab, build_dir, folder, profile="lan", program="chasqui-storage-node",
+                 guest=False):
+        self.guest = guest  # whether there may be one
         self.lab, self.folder, self.profile = lab, folder, profile
         self.bin = os.path.join(os.path.abspath(build_dir), "bin")
         self.tests = os.path.join(os.path.abspath(build_dir), "tests")
         self.program = program
         self.node_environment = {}  # of every start of a storage node
-        self.trouble = {n: DiskFault(build_dir, os.path.join(folder, f"trouble-{n}")) for n in NODES}
+        self.trouble = {n: DiskFault(build_dir, os.path.join(folder, f"trouble-{n}")) for n in (*NODES, GUEST)}
         for name in ("conf", "logs", "spool", "data"):
             os.makedirs(os.path.join(folder, name))
         self.certs = self.make_certs()
@@ -41,7 +44,6 @@ class FaultCluster:
         self.front_ends = []  # (host, port of IMAPS, port of SMTP)
         self.disks = {}
         for name in NODES:
-            self.disks[name] = Disk(os.path.join(folder, "data"), "disk-" + name)
             self.add_node(name)
         self.add_others()
 
@@ -66,16 +68,28 @@ class FaultCluster:
             json.dump({"cluster": CLUSTER, **settings}, f)
         return Process(name, place, [os.path.join(self.bin, program), "--config", path], self.path("logs", name + ".log"))
 
+    def address(self, name):
+        return f"{self.lab.place(name).address}:7100"
+
     def seeds(self):
-        return [f"{self.lab.place(n).address}:7100" for n in NODES]
+        return [self.address(n) for n in NODES]
+
+    def present(self):
+        """The storage nodes that the cluster has now."""
+        return tuple(self.nodes)
+
+    def probed(self):
+        """Where the probe looks for leaders: also where there may be one later."""
+        return self.seeds() + ([self.address(GUEST)] if self.guest else [])
 
     def add_node(self, name):
         place = self.lab.place(name)
+        self.disks[name] = Disk(os.path.join(self.folder, "data"), "disk-" + name)
         self.nodes[name] = self.process("node-" + name, place, self.program, {
             "data_dir": os.path.join(self.disks[name].mount_point, "node"), "rpc": {"listen": f"{place.address}:7100"},
             "seeds": self.seeds(), "labels": {"dc": name}, "tls": self.link_tls("storage"),
             "raft": {"trim_entries": 64, **self.raft_settings()}, "store": {"block_cache": "32MiB", "write_buffer": "1MiB"},
-            "scrub": {"rate": "0"}, "reseed": {"retry": "500ms"}, "log": {"format": "json"},
+            "scrub": {"rate": "0"}, "reseed": {"retry": "500ms"}, "moves": {"per_node": 4}, "log": {"format": "json"},
             "events": {"file": {"path": self.path("logs", f"events-{name}.ndjson")}},
             "admin": {"listen": f"{place.address}:9100"}})
 
@@ -139,14 +153,14 @@ class FaultCluster:
                     raise
                 time.sleep(0.2)
 
-    def start_node(self, name, environment=None, program=None):
+    def start_node(self, name, environment=None, program=None, cage=None):
         """With another program than the cluster's, when a fault wants it."""
         node = self.nodes[name]
         command = [os.path.join(self.bin, program), *node.command[1:]] if program else None
         mine = {**self.node_environment, **self.trouble[name].environment()}
         for key, value in (environment or {}).items():
             mine[key] = f"{mine[key]} {value}" if key == "LD_PRELOAD" else value
-        node.start(environment=mine, command=command)
+        node.start(environment=mine, command=command, cage=cage)
 
     def limit(self, name, limit):
         """A running storage node's resource limit, as prlimit(1) writes it."""
@@ -199,9 +213,29 @@ class FaultCluster:
 
     def leaders(self):
         """shard -> name of the node that leads it, as far as anybody knows."""
-        names = {f"{self.lab.place(n).address}:7100": n for n in NODES}
+        names = {self.address(n): n for n in self.present()}
         ids = {row["node"]: names.get(row["address"]) for row in self.rows("node", "list")}
         return {row["shard"]: ids.get(row["leader"]) for row in self.rows("shard", "list")}
+
+    def node(self, name):
+        """Its row of `node list`; None: not known (yet)."""
+        return next((row for row in self.rows("node", "list") if row["address"] == self.address(name)), None)
+
+    def holders(self):
+        """shard -> names of the nodes that hold a replica."""
+        names = {row["node"]: row["address"] for row in self.rows("node", "list")}
+        places = {self.address(n): n for n in self.present()}
+        held = {}
+        for row in self.rows("shard", "replicas"):
+            held.setdefault(row["shard"], set()).add(places.get(names.get(row["node"])))
+        return held
+
+    def remove_guest(self):
+        """After it has left the cluster: its process, its disk."""
+        self.nodes.pop(GUEST).kill()
+        self.disks.pop(GUEST).remove()
+        self.lab.place(GUEST).rules()
+        self.lab.place(GUEST).calm()
 
     def unequal_digests(self, seconds=30):
         """Replicas at rest: shards whose replicas differ at one index, or did not come to the same one in time."""
@@ -245,7 +279,7 @@ class FaultCluster:
             if process.running():
                 process.signal(signal.SIGCONT)  # one that is paused would not end
                 process.kill()
-        for name in NODES:
+        for name in self.disks:
             self.lab.place(name).rules()
             self.lab.place(name).calm()
         for disk in self.disks.values():

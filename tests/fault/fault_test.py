@@ -67,7 +67,8 @@ class Session:
         self.history = History(os.path.join(self.folder, "history.jsonl"))
         profile = KINDS[self.kinds[0]].profile
         self.cluster = FaultCluster(self.lab, self.options.build_dir, self.folder, profile,
-                                    hooks.PROGRAM if self.plant else "chasqui-storage-node")
+                                    hooks.PROGRAM if self.plant else "chasqui-storage-node",
+                                    guest=any(KINDS[name].guest for name in self.kinds))
         if self.plant:
             self.cluster.node_environment["CHASQUI_TEST_PLANT"] = self.plant
         probe = crew = None
@@ -127,6 +128,8 @@ class Session:
         stats.acknowledged += self.acknowledged() - acknowledged
         gaps = [self.probe.gap(shard, at) for shard, at in run.struck.items()]
         stats.gaps += gaps
+        if row.within and max(gaps, default=0) > row.within:
+            self.blame("late", f"{max(gaps):.1f} s without a write during {row.name}; {row.within} are promised")
         print(f"  {row.name}: {', '.join(run.told)}: {time.monotonic() - began:.0f} s, "
               f"longest without a write {max(gaps, default=0):.2f} s{'' if well else '; not recovered'}", flush=True)
         return well and not self.violations
@@ -192,7 +195,7 @@ class Session:
         for error in self.crew.errors():
             self.blame("broken", f"client {error}")
         for name in [*self.cluster.nodes, *self.cluster.others]:
-            log = f"node-{name}" if name in NODES else name
+            log = f"node-{name}" if name in self.cluster.nodes else name
             for words in self.cluster.words(log)[:3]:
                 if not any(KINDS[n].falls for n, _ in self.runs):
                     self.blame("broken", words)

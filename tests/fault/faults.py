@@ -2,25 +2,31 @@
 first line of documentation is what the table says. Whatever it leaves dead is started again by the run.
 
 Its table row says what a run may expect: `falls`: storage nodes may end by themselves; `ends`: a node may not come back
-(the cluster is not used for another run then); `profile`: wants a cluster of that profile; `default`: part of the default set."""
+(the cluster is not used for another run then); `profile`: wants a cluster of that profile; `default`: part of the default set;
+`within`: every shard that was struck takes a write within so many seconds, while the fault lasts on: more is a finding; `guest`: a fourth node may come and go."""
 
 import os
 import random
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import damage
 import hooks
 import unavailable
-from fault_cluster import NODES
+from fault_cluster import GUEST, NODES
+from lab import Cage
 
 KINDS = {}
 
 
 class Kind:
-    def __init__(self, name, body, falls=False, ends=False, profile="lan", default=True, alone=False):
+    def __init__(self, name, body, falls=False, ends=False, profile="lan", default=True, alone=False,
+                 within=None, guest=False):
         self.name, self.body, self.falls, self.ends, self.profile, self.default = name, body, falls, ends, profile, default
+        self.within = within
+        self.guest = guest
         self.alone = alone  # is not made one of two faults
         self.about = body.__doc__.strip().split("\n")[0]
 
@@ -40,10 +46,14 @@ class Run:
         self.wrong = []  # what was not as it must be meanwhile
         self.cluster, self.history, self.kind, self.number = cluster, history, kind_row, number
         self.random = random.Random(f"{seed}/{kind_row.name}")
-        self.leaders = {s: n for s, n in cluster.leaders().items() if s}  # shard -> node, when it began
+        self.look()
         self.struck = {}  # shard -> time of the fault that struck its leader
         self.told = []  # what was done, for the report
         self.taken = set()  # nodes that a fault of this run has to do with
+
+    def look(self):
+        self.nodes = self.cluster.present()
+        self.leaders = {s: n for s, n in self.cluster.leaders().items() if s}  # shard -> node, when it began
 
     def between(self, least, most):
         return self.random.uniform(least, most)
@@ -53,7 +63,7 @@ class Run:
 
     def node(self, leading=False):
         """A node that no other fault of this run has; with `leading`, the one that leads most shards."""
-        free = [n for n in NODES if n not in self.taken] or list(NODES)
+        free = [n for n in self.nodes if n not in self.taken] or list(self.nodes)
         name = self.random.choice(free)
         if leading:
             name = max(free, key=lambda n: (sum(1 for l in self.leaders.values() if l == n), n))
@@ -225,7 +235,7 @@ def rules(run, name, incoming=(), outgoing=(), seconds=None):
 
 def peers(run, name, way):
     """Packets of the other storage nodes only: routers still reach this one."""
-    return [f"ip {way} {run.address(n)} drop" for n in NODES if n != name]
+    return [f"ip {way} {run.address(n)} drop" for n in run.nodes if n != name]
 
 
 @kind("cut-host")
@@ -246,7 +256,7 @@ def cut_reset(run):
     """the leader's connections to other storage nodes are reset, and so is each new one: another stands at once"""
     name = run.node(leading=True)
     reset = [f"ip {way} {run.address(n)} meta l4proto tcp reject with tcp reset"
-             for n in NODES if n != name for way in ("saddr", "daddr")]
+             for n in run.nodes if n != name for way in ("saddr", "daddr")]
     yield from rules(run, name, reset, reset)
 
 
@@ -268,16 +278,16 @@ def cut_out(run):
 def cut_pair(run):
     """two nodes do not hear each other, the third hears both"""
     name = run.node(leading=True)
-    other = run.random.choice([n for n in NODES if n != name])
+    other = run.random.choice([n for n in run.nodes if n != name])
     run.say("from " + other)
     yield from rules(run, name, [f"ip saddr {run.address(other)} drop"], [f"ip daddr {run.address(other)} drop"])
 
 
-@kind("cut-clients")
+@kind("cut-clients", within=10)
 def cut_clients(run):
-    """routers and front-ends do not reach a node, the other nodes do"""
+    """routers and front-ends do not reach a node for 13 s, the other nodes do: leaderships go where routers get"""
     name = run.node(leading=True)
-    yield from rules(run, name, ["ip saddr 10.9.0.1 drop"], ["ip daddr 10.9.0.1 drop"])
+    yield from rules(run, name, ["ip saddr 10.9.0.1 drop"], ["ip daddr 10.9.0.1 drop"], 13.0)
 
 
 @kind("cut-all", alone=True)
@@ -337,7 +347,7 @@ def link_reorder(run):
 def late_news(run):
     """a leader hears the others 1.5 s late, then they do not hear it any more: it still believes that it leads"""
     name = run.node(leading=True)
-    others = [n for n in NODES if n != name]
+    others = [n for n in run.nodes if n != name]
     for n in others:
         run.place(n).trouble(run.cluster.link_trouble(), delay=1500, ramp=5000, to=run.address(name))
     try:
@@ -495,16 +505,16 @@ def disk_eio_read(run):
     yield from trouble(run, name, f"eio read {run.random.choice(('.sst', '.blob'))} times={run.random.randint(1, 20)}", 4)
 
 
-@kind("disk-full", falls=True)
+@kind("disk-full", falls=True, within=10)
 def disk_full(run):
-    """a node's disk is full (64 KiB to 8 MiB are left), then has room again"""
+    """a node's disk is full (64 KiB to 8 MiB are left) for 13 s, then has room again: the others go on meanwhile"""
     name = run.node(leading=True)
     leave = run.random.choice((64 << 10, 1 << 20, 8 << 20))
     run.say(f"{leave >> 10} KiB left")
     run.strike(name)
     run.disk(name).fill(leave)
     try:
-        yield run.between(5, 8)
+        yield 13.0
     finally:
         run.disk(name).empty()
     run.start(name)
@@ -579,19 +589,135 @@ def descriptors(run):
 
 @kind("memory", falls=True)
 def memory(run):
-    """a node gets no memory more than it has: it ends, and is started again"""
+    """a node gets no memory more than it has, and 400 connections want some: allocations fail, it ends, and is started again"""
     name = run.node(leading=True)
     process = run.process(name)
-    with open(f"/proc/{process.child.pid}/statm") as f:
-        have = int(f.read().split()[0]) * 4096
+    connections = []
+    began = time.monotonic()
     run.strike(name)
-    run.cluster.limit(name, f"--as={have}:")
+    run.cluster.limit(name, f"--data={process.data_bytes()}:")
     try:
-        yield run.between(4, 8)
+        for _ in range(60):
+            yield 0.1
+            if not process.running():
+                break
+            connections += [knock(run, name) for _ in range(max(0, min(20, 400 - len(connections))))]
+        run.say(f"it ended after {time.monotonic() - began:.1f} s" if not process.running() else "it did not end")
     finally:
+        for connection in connections:
+            connection.close()
         if process.running():
-            run.cluster.limit(name, "--as=unlimited:")
+            run.cluster.limit(name, "--data=unlimited:")
     run.start(name)
+    yield run.between(1, 3)
+
+
+def knock(run, name):
+    """A connection that says nothing."""
+    connection = socket.socket()
+    connection.setblocking(False)
+    connection.connect_ex((run.address(name), 7100))
+    return connection
+
+
+@kind("oom", falls=True)
+def oom(run):
+    """a node has too little memory, in a cgroup: the kernel kills it, again and again, for 8 s"""
+    name = run.node(leading=True)
+    process = run.process(name)
+    limit = int(process.anonymous_bytes() * run.between(0.4, 1))
+    run.strike(name)
+    process.kill()
+    killed, began = 0, time.monotonic()
+    while time.monotonic() < began + (8 if killed else 24):
+        cage = Cage(name, limit)
+        run.start(name, cage=cage)
+        tighter = time.monotonic() + 4
+        while process.running() and time.monotonic() < tighter:
+            yield 0.1
+        killed += not process.running()
+        limit = int(limit * 0.6) if process.running() else limit  # it was enough
+        process.kill()
+        cage.remove()
+        yield 0.2
+    run.say(f"{limit >> 20} MiB, killed {killed} times")
+    run.start(name)
+
+
+# ---- Membership ----
+
+MOVES_MAX = 120.0  # seconds in which all moves end, once nothing fails any more
+AT_THE_SAME_TIME = (None, "kill-node", "kill-leader", "pause-leader", "cut-host", "cut-peers", "cut-reset", "cut-flaky",
+                    "power-one", "power-majority", "kill-all", "disk-stall")
+
+
+def until(what, true, seconds):
+    """Waits. The cluster may be without a leader for a moment: then nobody answers."""
+    end, error = time.monotonic() + seconds, None
+    while True:
+        try:
+            if true():
+                return
+        except RuntimeError as e:
+            error = e
+        if time.monotonic() > end:
+            raise RuntimeError(f"not in {seconds:.0f} s: {what} ({error})")
+        yield 0.3
+
+
+def meanwhile(run):
+    """Something else fails, of any node, also of the one that comes or goes."""
+    name = run.random.choice(AT_THE_SAME_TIME)
+    run.say(name or "nothing else")
+    if name:
+        run.taken.clear()
+        yield from until("leaders are shown", lambda: run.look() or True, 30)
+        yield from KINDS[name].body(run)
+    for node in run.cluster.present():
+        run.start(node)
+    yield from until("all moves end", lambda: not run.cluster.rows("shard", "moves"), MOVES_MAX)
+
+
+def drained(run):
+    """One of the three leads nothing for a while."""
+    cluster, name = run.cluster, run.random.choice(NODES)
+    run.say(f"drain of {name}")
+    cluster.retry(lambda: cluster.ctl("node", "drain", cluster.address(name)), 30)
+    yield from until(f"{name} leads nothing", lambda: name not in cluster.leaders().values(), 60)
+    cluster.retry(lambda: cluster.ctl("node", "drain", cluster.address(name), "--undo"), 30)
+
+
+@kind("move", falls=True, alone=True, guest=True)
+def move(run):
+    """a fourth node joins, leads, another one is drained, and it leaves again; and something else fails both times"""
+    cluster, address = run.cluster, run.cluster.address(GUEST)
+    run.strike("nobody")
+    cluster.add_node(GUEST)
+    cluster.start_node(GUEST)
+    yield from until("the fourth node is known", lambda: cluster.node(GUEST), 30)
+    cluster.retry(lambda: cluster.ctl("node", "join", address), 30)
+    yield run.between(0, 2)
+    yield from meanwhile(run)
+    held = []
+    yield from until("replicas are shown", lambda: held.append(cluster.holders()) or True, 30)
+    if any(len(names) != 3 or None in names for names in held[-1].values()):
+        run.wrong.append(f"after a node has joined, shards are held by {held[-1]}")
+    here = [shard for shard, names in held[-1].items() if shard and GUEST in names]
+    run.say(f"it holds {len(here)} of {len(held[-1]) - 1} shards")
+    if here:
+        shard = str(run.random.choice(here))
+        yield from until("it leads a shard", lambda: cluster.ctl("shard", "leader", shard, "--to", address) or True, 30)
+    yield from drained(run)
+    cluster.retry(lambda: cluster.ctl("node", "decommission", address), 30)
+    yield run.between(0, 2)
+    yield from meanwhile(run)
+    yield from until("it has left", lambda: cluster.node(GUEST)["state"] == "gone", 60)
+    held = []
+    yield from until("replicas are shown", lambda: held.append(cluster.holders()) or True, 30)
+    if any(names != set(NODES) for names in held[-1].values()):
+        run.wrong.append(f"after a node has left, shards are held by {held[-1]}")
+    run.wrong += cluster.words("node-" + GUEST)[:3]
+    cluster.remove_guest()
 
 
 # ---- Two at once ----

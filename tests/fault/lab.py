@@ -136,6 +136,44 @@ class Disk:
         shutil.rmtree(self.mount_point, ignore_errors=True)
 
 
+class Cage:
+    """A memory cgroup (version 1 or 2): when what runs in it needs more than its limit, the kernel's OOM killer ends it."""
+
+    PREFIX = "chasqui-fault-"
+
+    def __init__(self, name, limit):
+        old = "/sys/fs/cgroup/memory"
+        root, setting = (old, "memory.limit_in_bytes") if os.path.isdir(old) else ("/sys/fs/cgroup", "memory.max")
+        for left in os.listdir(root):  # of runs that were killed themselves; one that is in use cannot be removed
+            if left.startswith(self.PREFIX):
+                self.try_rmdir(os.path.join(root, left))
+        self.path = os.path.join(root, f"{self.PREFIX}{os.urandom(4).hex()}-{name}")
+        os.mkdir(self.path)
+        with open(os.path.join(self.path, setting), "w") as f:
+            f.write(str(limit))
+
+    def enter(self):
+        """In a new process, before it becomes the program."""
+        with open(os.path.join(self.path, "cgroup.procs"), "w") as f:
+            f.write("0")
+
+    @staticmethod
+    def try_rmdir(path):
+        try:
+            os.rmdir(path)
+            return True
+        except OSError:
+            return False
+
+    def remove(self):
+        """When nothing runs in it any more."""
+        for _ in range(100):
+            if self.try_rmdir(self.path):
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"{self.path} cannot be removed")
+
+
 class Process:
     """A program in a place. Started again with other words or another environment when a fault wants it."""
 
@@ -144,15 +182,26 @@ class Process:
         self.child = None
         self.starts = 0
 
-    def start(self, environment=None, command=None):
+    def start(self, environment=None, command=None, cage=None):
         self.starts += 1
         with open(self.log, "a") as log:
             inside = self.place.enter() if self.place else []
             self.child = subprocess.Popen([*inside, *(command or self.command)], stdin=subprocess.DEVNULL,
-                                          stdout=log, stderr=log, env={**os.environ, **(environment or {})})
+                                          stdout=log, stderr=log, env={**os.environ, **(environment or {})},
+                                          preexec_fn=cage.enter if cage else None)
 
     def signal(self, number):
         self.child.send_signal(number)
+
+    def anonymous_bytes(self):
+        """Its memory that is no file's: what an OOM killer goes by, more or less."""
+        with open(f"/proc/{self.child.pid}/status") as f:
+            return next(int(line.split()[1]) << 10 for line in f if line.startswith("RssAnon:"))
+
+    def data_bytes(self):
+        """What RLIMIT_DATA counts."""
+        with open(f"/proc/{self.child.pid}/status") as f:
+            return next(int(line.split()[1]) << 10 for line in f if line.startswith("VmData:"))
 
     def running(self):
         return self.child is not None and self.child.poll() is None

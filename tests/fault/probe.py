@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections import defaultdict
 
-from fault_cluster import CLUSTER, NODES, SHARDS
+from fault_cluster import CLUSTER, GUEST, NODES, SHARDS
 
 WINDOW = 3.0  # seconds after a fault in which the time without a write that it makes begins
 
@@ -27,7 +27,7 @@ class Probe:
     def command(self, verb, *args):
         tls = self.cluster.link_tls("router")
         return [os.path.join(self.cluster.tests, "storage_client"), verb, tls["ca"], tls["cert"], tls["key"], CLUSTER,
-                self.acked, *args, *self.cluster.seeds()]
+                self.acked, *args, *self.cluster.probed()]
 
     def update(self):
         """Reads what is new in its file."""
@@ -45,7 +45,7 @@ class Probe:
                 self.ok[int(shard)].append((begin, end))
             elif what == "stale":
                 node, account, uid = more
-                self.stale.append((begin, f"node {NODES[int(node)]} did not know {account}/{uid} of shard {shard}"))
+                self.stale.append((begin, f"node {(*NODES, GUEST)[int(node)]} did not know {account}/{uid} of shard {shard}"))
 
     def acknowledged(self):
         self.update()

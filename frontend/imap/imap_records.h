@@ -8,8 +8,9 @@
  * it returns. An error ends the walk. */
 typedef enum cq_rc imap_record_fn(void *ctx, const struct fetch_record *record, const struct mail_records *table);
 
-/* *upto_r (may be NULL): the mailbox's mod-sequence when the first batch was read: what changed up to there is in the
- * records. A newer one than the view's marks the view dirty. Yields to others between batches. */
+/* *upto_r (may be NULL): a mod-sequence of the mailbox: what changed up to there is in the records. A newer one than
+ * the view's marks the view dirty. Yields to others between batches, of which the next ones are read ahead
+ * (imap_batches.h). */
 enum cq_rc imap_each_record(struct imap_run *run, const struct uidset *uids, bool summaries, imap_record_fn *fn,
                             void *ctx, uint64_t *upto_r, struct cq_err *err);
 

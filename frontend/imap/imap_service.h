@@ -26,6 +26,8 @@ struct imap_session;
     X(IMAP_BODY_PIECE, 512 << 10, "bytes", "Octets of a message in one read; SEARCH holds one piece", "-")            \
     X(IMAP_AHEAD_PIECES, 8, "pieces", "That a FETCH has asked for ahead of what the client is sent", "asked for later")            \
     X(IMAP_AHEAD_MAX, 2 << 20, "bytes", "Of these pieces of one FETCH together", "asked for later")            \
+    X(IMAP_RECORDS_AHEAD, 3, "batches", "Of records that a command has asked for or works on", "asked for later")                  \
+    X(IMAP_RECORDS_BATCH, 1 << 20, "bytes", "That one of them is counted as", "-")                                                 \
     X(IMAP_AHEAD_WORKER_MAX, 32 << 20, "bytes", "Of all FETCHes of one worker; each may have one piece beyond", "asked for later")            \
     X(IMAP_HEADER_READ_MAX, 16 << 20, "bytes", "Header octets that HEADER.FIELDS and SEARCH HEADER look into",         \
       "the rest is not looked into")

@@ -82,10 +82,12 @@ static void on_machine_failed(void *ctx, struct apply_group *apply, enum cq_rc r
     struct group *group = group_of(apply);
     if (rc == CQ_E_VERSION) {
         struct cq_err err = {0};
-        CQ_FAIL(&err, rc,
-                "shard %u has been raised above command version %u, which this build (" CHASQUI_VERSION
-                ") knows: start a later one; no downgrade goes back across a finalized version",
-                group->record.group, command_version_known);
+        CQ_FAIL(
+            &err, rc,
+            "shard %u needs a later version than this build (" CHASQUI_VERSION
+            "), which knows command versions up to %u: start a later one; no downgrade goes back across a finalized "
+            "version",
+            group->record.group, command_version_known);
         node_is_too_old(node, &err);
     }
     cq_log(CQ_ERROR, "group.machine_failed", CQ_F_U64("group", group->record.group), CQ_F_RC(rc));

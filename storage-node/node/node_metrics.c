@@ -2,12 +2,15 @@
 #include <sys/statvfs.h>
 
 #include "node/node_private.h"
+#include "node/topology_keeper.h"
+#include "state/command_version.h"
 
 static const char *const store_kinds[] = {"table", "blob", "blob_live", "memtable", "cache"};
 static const char *const disk_kinds[] = {"free", "total"};
 static const char *const queues[] = {"writer", "apply", "read"};
+static const char *const versions[] = {"known", "finalized"};
 
-enum { M_STORE, M_PENDING, M_DELAYED, M_STOPPED, M_DISK, M_QUEUE, M_QUARANTINED, M_ROWS };
+enum { M_STORE, M_PENDING, M_DELAYED, M_STOPPED, M_DISK, M_QUEUE, M_QUARANTINED, M_VERSION, M_ROWS };
 static const struct cq_metric rows[M_ROWS] = {
     [M_STORE] = CQ_GAUGE("chasqui_store_bytes",
                          "Size of the store: tables, blob files (garbage included; live: an estimate without it), "
@@ -21,6 +24,11 @@ static const struct cq_metric rows[M_ROWS] = {
     [M_QUEUE] = CQ_GAUGE("chasqui_threadpool_queue_depth", "What waits for a thread", CQ_LABEL("pool", queues)),
     [M_QUARANTINED] = CQ_GAUGE("chasqui_raft_groups_quarantined",
                                "Replicas put aside because an entry crashed the process twice: a person must look"),
+    [M_VERSION] =
+        CQ_GAUGE("chasqui_command_version",
+                 "The highest command version that this node can apply, and what its cluster has finalized: an "
+                 "upgrade that nobody finalizes shows as a difference for days; 0: no cluster is known yet",
+                 CQ_LABEL("version", versions)),
 };
 struct cq_metrics node_metrics = CQ_METRICS_OF(rows);
 
@@ -55,10 +63,19 @@ static int64_t quarantined(const struct node *node)
     return count;
 }
 
+static void set_versions(struct node *node)
+{
+    const struct topology *t = topology_keeper_get(node->keeper);
+    cq_gauge_set(&node_metrics, M_VERSION, command_version_known, 0);
+    cq_gauge_set(&node_metrics, M_VERSION, t && t->epoch ? t->finalized_version : 0, 1);
+    topology_unref(&t);
+}
+
 void node_metrics_set(void *ctx)
 {
     struct node *node = ctx;
     cq_gauge_set(&node_metrics, M_QUARANTINED, quarantined(node));
+    set_versions(node);
     set_store(node);
     set_disk(node);
     cq_gauge_set(&node_metrics, M_QUEUE, (int64_t)writer_queue_length(node->writer), 0);

@@ -23,3 +23,5 @@ set_tests_properties(unit/state/golden_log_next PROPERTIES TIMEOUT 300 LABELS un
 target_compile_definitions(test_golden_log_next PRIVATE GOLDEN_FOLDER="${CMAKE_SOURCE_DIR}/tests/golden")
 chasqui_unit_test(state/command_version SOURCES ${CMAKE_SOURCE_DIR}/tests/upgrade/command_version_next.c DEPS cq_test_shard)
 target_compile_definitions(test_golden_log PRIVATE GOLDEN_FOLDER="${CMAKE_SOURCE_DIR}/tests/golden")
+chasqui_unit_test(state/golden_records DEPS cq_state cq_system)
+target_compile_definitions(test_golden_records PRIVATE GOLDEN_FOLDER="${CMAKE_SOURCE_DIR}/tests/golden")

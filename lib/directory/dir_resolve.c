@@ -11,10 +11,14 @@ enum cq_rc dir_resolve_domain(struct dir_backend *backend, struct cq_slice name,
 
 /* ---- postmaster ---- */
 
-static bool is_active(struct dir_backend *backend, uint64_t account_id, struct cq_pool *pool)
+/* CQ_OK: *active_r is known. Anything else is no answer: the mail must not go to somebody else for it. */
+static enum cq_rc is_active(struct dir_backend *backend, uint64_t account_id, struct cq_pool *pool, bool *active_r,
+                            struct cq_err *err)
 {
     struct dir_account account;
-    return backend->ops->account_get(backend, account_id, pool, &account, NULL) == CQ_OK && account.state == DIR_ACTIVE;
+    enum cq_rc rc = backend->ops->account_get(backend, account_id, pool, &account, err);
+    *active_r = rc == CQ_OK && account.state == DIR_ACTIVE;
+    return rc == CQ_E_NOT_FOUND ? CQ_OK : rc;
 }
 
 /* RFC 5321 section 4.5.1: mail to postmaster is always taken. domain NULL: "postmaster" without a domain. */
@@ -25,12 +29,16 @@ static enum cq_rc find_postmaster(struct dir_backend *backend, const struct dir_
         uint64_t domain_id;
         bool admin;
     } steps[] = {{domain ? domain->id : 0, true}, {domain ? domain->id : 0, false}, {0, true}, {0, false}};
-    if (domain && domain->postmaster && is_active(backend, domain->postmaster, pool)) {
+    enum cq_rc rc = CQ_OK;
+    bool chosen = false;
+    if (domain && domain->postmaster)
+        rc = is_active(backend, domain->postmaster, pool, &chosen, err);
+    if (chosen)
         *id_r = domain->postmaster;
-        return CQ_OK;
-    }
+    if (chosen || rc != CQ_OK)
+        return rc;
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        enum cq_rc rc = backend->ops->first_account(backend, steps[i].domain_id, steps[i].admin, id_r, err);
+        rc = backend->ops->first_account(backend, steps[i].domain_id, steps[i].admin, id_r, err);
         if (rc != CQ_E_NOT_FOUND)
             return rc;
     }

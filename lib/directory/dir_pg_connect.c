@@ -1,5 +1,6 @@
 #include "directory/dir_pg_private.h"
 
+#include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_secret.h"
 #include "io/io_watch.h"
@@ -98,6 +99,15 @@ static enum cq_rc finish_connecting(PGconn *pg, uint64_t deadline_us, struct cq_
     return CQ_OK;
 }
 
+/* Warnings of the server, or of a site's functions: libpq would write them to standard error as they are. */
+static void on_notice(void *arg, const char *message)
+{
+    char text[300];
+    (void)arg;
+    pg_one_line(message, text, sizeof text);
+    cq_log_limited(1, CQ_WARN, "directory.postgresql.notice", CQ_F_STR("text", text));
+}
+
 enum cq_rc pg_connect(const struct dir_pg_config *config, const char *dsn, uint64_t deadline_us, PGconn **pg_r,
                       struct cq_err *err)
 {
@@ -117,6 +127,8 @@ enum cq_rc pg_connect(const struct dir_pg_config *config, const char *dsn, uint6
         return CQ_E_UNAVAILABLE;
     PGconn *pg = PQconnectStartParams(names, values, 1);
     cq_wipe(password, sizeof password);
+    if (pg)
+        PQsetNoticeProcessor(pg, on_notice, NULL);
     enum cq_rc rc = pg && PQstatus(pg) != CONNECTION_BAD ? finish_connecting(pg, deadline_us, err) : refused(pg, err);
     if (rc != CQ_OK) {
         PQfinish(pg);

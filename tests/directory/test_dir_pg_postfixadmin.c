@@ -210,6 +210,29 @@ static void what_postfixadmin_does_is_in_the_feed(void **state)
     assert_true(r.accounts[0].id != id); /* another account: nobody gets another's mail */
 }
 
+static void a_table_that_is_loaded_anew_costs_nobody_his_mail(void **state)
+{
+    (void)state;
+    struct dir_resolution r;
+    reconcile();
+    assert_int_equal(resolve("anna@a.test", &r), CQ_OK);
+    uint64_t id = r.accounts[0].id;
+    pg_server_sql("DELETE FROM public.alias WHERE address = '@a.test'");
+    pg_server_sql("CREATE TABLE public.saved AS TABLE public.mailbox; TRUNCATE public.mailbox");
+    assert_string_equal(answer("anna@a.test"), "later");
+    assert_string_equal(answer("bert@a.test"), "later");
+    assert_int_equal(reconcile(), 0); /* none of them is deleted */
+    assert_string_equal(answer("anna@a.test"), "later");
+    pg_server_sql("INSERT INTO public.mailbox SELECT * FROM public.saved; DROP TABLE public.saved");
+    assert_int_equal(reconcile(), 0);
+    assert_int_equal(resolve("anna@a.test", &r), CQ_OK);
+    assert_true(r.account_count == 1 && r.accounts[0].id == id);
+    pg_server_sql("ALTER TABLE public.mailbox DISABLE TRIGGER ALL;"
+                  "DELETE FROM public.mailbox WHERE username = 'anna@a.test';"
+                  "ALTER TABLE public.mailbox ENABLE TRIGGER ALL");
+    assert_int_equal(reconcile(), 1); /* one is: that is somebody's decision */
+}
+
 static void what_is_postfixadmins_is_refused_and_untouched(void **state)
 {
     (void)state;
@@ -234,9 +257,13 @@ static void what_is_postfixadmins_is_refused_and_untouched(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(all_that_the_program_says_is_understood),  TEST(addresses_are_found_as_postfix_would),
-        TEST(rows_without_an_id_are_later_and_get_one), TEST(log_in_takes_their_hash_and_keeps_ours_beside_it),
-        TEST(what_postfixadmin_does_is_in_the_feed),    TEST(what_is_postfixadmins_is_refused_and_untouched),
+        TEST(all_that_the_program_says_is_understood),
+        TEST(addresses_are_found_as_postfix_would),
+        TEST(rows_without_an_id_are_later_and_get_one),
+        TEST(log_in_takes_their_hash_and_keeps_ours_beside_it),
+        TEST(what_postfixadmin_does_is_in_the_feed),
+        TEST(what_is_postfixadmins_is_refused_and_untouched),
+        TEST(a_table_that_is_loaded_anew_costs_nobody_his_mail),
     };
     pg_server_new();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,8 @@
 -- Domains and accounts stay postfixadmin's: chasquictl refuses to change them. Each mailbox gets an account id in a table
 -- of ours (mail.pfa_account) by trigger, or, when triggers were off, the next time that the reconciler looks; its account
 -- in a shard follows within seconds. Until then it is "later" (SMTP 451, IMAP [UNAVAILABLE]). A mailbox that is deleted
--- takes its mail with it.
+-- takes its mail with it. So never load public.mailbox anew by DELETE: TRUNCATE, which runs no triggers, and load: when more
+-- than a tenth of the mailboxes (and more than ten), or all, are gone that way, they are "later", and nobody's mail goes.
 --
 --   - A mailbox gets its own mail; where postfixadmin's alias of the same name sends copies is not followed.
 --   - Aliases go to mailboxes here, through other aliases too. One that also goes elsewhere is "later" as a whole: there
@@ -87,9 +88,13 @@ BEGIN
         WHERE username = gone AND state <> 'deleting';
 END $$;
 
+-- What is gone without a trigger's word (TRUNCATE, triggers off) is a table that is being loaded anew, when it is much:
+-- then nobody loses his mail for it.
 CREATE OR REPLACE FUNCTION mail.bind_new() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     done bigint := 0;
+    bound bigint;
+    gone bigint;
     one record;
 BEGIN
     FOR one IN SELECT d.domain::text AS raw FROM public.domain d
@@ -101,6 +106,13 @@ BEGIN
         PERFORM mail.pfa_bind_account(one.username, one.domain);
         done := done + 1;
     END LOOP;
+    SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (SELECT 1 FROM public.mailbox m WHERE m.username = b.username))
+        INTO bound, gone FROM mail.pfa_account b WHERE b.state <> 'deleting';
+    IF gone > greatest(10, bound / 10) OR (gone > 0 AND NOT EXISTS (SELECT 1 FROM public.mailbox)) THEN
+        RAISE WARNING 'chasqui: % of % mailboxes are gone from public.mailbox at once: their mail is kept', gone, bound
+            USING HINT = 'Load the table again; or, to delete their mail: SELECT mail.pfa_unbind(username)';
+        RETURN done;
+    END IF;
     FOR one IN SELECT b.username FROM mail.pfa_account b
                WHERE b.state <> 'deleting' AND NOT EXISTS (SELECT 1 FROM public.mailbox m WHERE m.username = b.username) LOOP
         PERFORM mail.pfa_unbind(one.username);
@@ -197,11 +209,13 @@ CREATE OR REPLACE FUNCTION mail.pfa_targets(address text) RETURNS SETOF bigint L
         SELECT 1 FROM public.alias a WHERE lower(a.address) = s.name AND a.active);
 $$;
 
+-- A mailbox that has an id and is gone from their table is "later" until bind_new() has judged.
 DROP VIEW IF EXISTS mail.lookup_address;
 CREATE VIEW mail.lookup_address AS
-    SELECT b.domain_id, b.local::text AS local, d.name::text AS domain, 'primary'::text AS kind, b.id AS account_id
+    SELECT b.domain_id, b.local::text AS local, d.name::text AS domain, 'primary'::text AS kind,
+           CASE WHEN EXISTS (SELECT 1 FROM public.mailbox m WHERE m.username = b.username) THEN b.id END AS account_id
     FROM mail.pfa_account b JOIN mail.pfa_domain d ON d.id = b.domain_id
-    WHERE b.state <> 'deleting' AND EXISTS (SELECT 1 FROM public.mailbox m WHERE m.username = b.username)
+    WHERE b.state <> 'deleting'
     UNION ALL
     SELECT d.id, mail.pfa_local(m.username::text), d.name::text, 'primary', NULL
     FROM public.mailbox m JOIN mail.pfa_domain d ON d.raw = m.domain

@@ -113,8 +113,10 @@ static bool catch_up_page(struct dir_cache *cache, struct cq_pool *pool)
     struct dir_change *rows;
     size_t count = 0;
     uint64_t head;
-    enum cq_rc rc =
-        cache->inner->ops->changes(cache->inner, cache->behind_since, CATCH_UP_PAGE, pool, &rows, &count, &head, NULL);
+    pthread_mutex_lock(&cache->lock);
+    uint64_t since = cache->behind_since;
+    pthread_mutex_unlock(&cache->lock);
+    enum cq_rc rc = cache->inner->ops->changes(cache->inner, since, CATCH_UP_PAGE, pool, &rows, &count, &head, NULL);
     pthread_mutex_lock(&cache->lock);
     for (size_t i = 0; rc == CQ_OK && i < count; i++)
         cache_hear(cache, &rows[i]);

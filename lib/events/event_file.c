@@ -71,7 +71,10 @@ static enum cq_rc open_file(struct event_file *f, struct cq_err *err)
     if (f->fd < 0 || fstat(f->fd, &st) != 0)
         return fail_errno(f, err);
     f->size = (uint64_t)st.st_size;
-    return end_last_line(f, err);
+    enum cq_rc rc = end_last_line(f, err);
+    if (rc != CQ_OK)
+        close_file(f); /* or the next event would be written behind the broken line, as a part of it */
+    return rc;
 }
 
 /* events.ndjson becomes .1, .1 becomes .2, the oldest goes. */

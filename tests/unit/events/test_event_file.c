@@ -6,8 +6,10 @@
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -186,6 +188,25 @@ static void a_failed_write_acknowledges_nothing_and_may_be_repeated(void **state
     event_sink_close(&sink);
 }
 
+static void a_broken_line_that_cannot_be_ended_swallows_no_event(void **state)
+{
+    (void)state;
+    struct event_sink *sink = open_sink(1 << 20, 1);
+    FILE *f = fopen(path, "w");
+    fputs("{\"half\":", f);
+    fclose(f);
+    const struct rlimit full = {8, RLIM_INFINITY}, free_again = {RLIM_INFINITY, RLIM_INFINITY};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+    assert_int_equal(event_sink_reopen(sink, NULL), CQ_E_IO);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &free_again), 0);
+    publish(sink, 1, "{}");
+    assert_int_equal(event_sink_poll(sink, NULL), CQ_OK);
+    assert_int_equal(acknowledged_count, 1);
+    assert_file("", "{\"half\":\n{}\n");
+    event_sink_close(&sink);
+}
+
 static void a_folder_that_is_missing_is_named(void **state)
 {
     (void)state;
@@ -209,6 +230,7 @@ int main(void)
         cmocka_unit_test_setup(a_reopen_follows_a_rotation_from_outside, fresh),
         cmocka_unit_test_setup(what_waits_is_bounded, fresh),
         cmocka_unit_test_setup(a_failed_write_acknowledges_nothing_and_may_be_repeated, fresh),
+        cmocka_unit_test_setup(a_broken_line_that_cannot_be_ended_swallows_no_event, fresh),
         cmocka_unit_test_setup(a_folder_that_is_missing_is_named, fresh),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,8 +30,15 @@ struct event_ring {
     struct cq_buf writing;
     size_t count; /* events in it */
     size_t published;
-    bool *done; /* by ticket: acknowledged, or given up as malformed */
+    struct progress *progress; /* by ticket */
     size_t done_count;
+};
+
+/* Of an event that is being written. */
+struct progress {
+    const struct event_row *row;
+    bool given; /* to the sink, which has not said yet what became of it */
+    bool done;  /* acknowledged, or given up as malformed */
 };
 
 /* Stands before each packed event. */
@@ -139,9 +146,9 @@ static size_t count_stored(struct cq_slice rest)
 
 static void mark_done(struct event_ring *ring, size_t ticket)
 {
-    if (ring->done[ticket])
+    if (ring->progress[ticket].done)
         return;
-    ring->done[ticket] = true;
+    ring->progress[ticket].done = true;
     ring->done_count++;
 }
 
@@ -149,6 +156,10 @@ static void on_acknowledged(void *ctx, uint64_t ticket)
 {
     struct event_ring *ring = ctx;
     CQ_ASSERT(ticket < ring->count);
+    struct progress *p = &ring->progress[ticket];
+    if (p->given)
+        event_count_produced(p->row, EVENT_M_ACKNOWLEDGED);
+    p->given = false;
     mark_done(ring, (size_t)ticket);
 }
 
@@ -165,9 +176,9 @@ static bool take(struct event_ring *ring)
     ring->writing = swap;
     ring->writing_bytes = swap.len;
     pthread_mutex_unlock(&ring->lock);
-    free(ring->done);
+    free(ring->progress);
     ring->count = count_stored(cq_buf_slice(&ring->writing));
-    ring->done = cq_calloc(ring->count + 1, sizeof *ring->done);
+    ring->progress = cq_calloc(ring->count + 1, sizeof *ring->progress);
     ring->published = ring->done_count = 0;
     return ring->count > 0;
 }
@@ -189,8 +200,8 @@ static enum cq_rc publish_one(struct event_ring *ring, size_t ticket, const stru
         rc = event_sink_publish(ring->sink, &record, err);
         if (rc == CQ_E_OVERLOADED && (rc = event_sink_poll(ring->sink, err)) == CQ_OK)
             rc = event_sink_publish(ring->sink, &record, err);
-        if (rc != CQ_E_OVERLOADED)
-            event_count_produced(row, rc == CQ_OK ? EVENT_M_ACKNOWLEDGED : EVENT_M_FAILED);
+        ring->progress[ticket].row = row;
+        ring->progress[ticket].given = rc == CQ_OK;
     }
     cq_pool_free(&pool);
     return rc;
@@ -205,12 +216,24 @@ static enum cq_rc publish(struct event_ring *ring, struct cq_err *err)
     for (size_t i = 0; rc == CQ_OK && next_stored(&rest, &head, &packed); i++) {
         if (i < ring->published)
             continue;
-        if (!ring->done[i])
+        if (!ring->progress[i].done)
             rc = publish_one(ring, i, &head, packed, err);
         if (rc == CQ_OK)
             ring->published = i + 1;
     }
     return rc == CQ_E_OVERLOADED ? CQ_OK : rc;
+}
+
+/* The sink has failed: what it has not acknowledged is given to it again. */
+static void begin_again(struct event_ring *ring)
+{
+    ring->published = 0;
+    for (size_t i = 0; i < ring->count; i++) {
+        struct progress *p = &ring->progress[i];
+        if (p->given)
+            event_count_produced(p->row, EVENT_M_FAILED);
+        p->given = false;
+    }
 }
 
 enum cq_rc event_ring_write(struct event_ring *ring, struct cq_err *err)
@@ -221,7 +244,7 @@ enum cq_rc event_ring_write(struct event_ring *ring, struct cq_err *err)
     if (rc == CQ_OK)
         rc = event_sink_poll(ring->sink, err);
     if (rc != CQ_OK) {
-        ring->published = 0; /* all that is not done again */
+        begin_again(ring);
         return rc;
     }
     return ring->done_count == ring->count ? CQ_OK : CQ_E_AGAIN;
@@ -326,7 +349,7 @@ static void write_rest(struct event_ring *ring)
     struct cq_slice rest = cq_buf_slice(&ring->writing), packed;
     struct stored head;
     for (size_t i = 0; next_stored(&rest, &head, &packed); i++)
-        if (!ring->done[i])
+        if (!ring->progress[i].done)
             event_count_dropped(event_row_peek(packed), EVENT_DROP_STOPPED);
     rest = cq_buf_slice(&ring->filling);
     while (next_stored(&rest, &head, &packed))
@@ -355,7 +378,7 @@ void event_ring_free(struct event_ring **ring_p)
     pthread_cond_destroy(&ring->wake);
     pthread_mutex_destroy(&ring->lock);
     event_health_fini(&ring->health);
-    free(ring->done);
+    free(ring->progress);
     cq_wipe(ring, sizeof *ring);
     free(ring);
     *ring_p = NULL;

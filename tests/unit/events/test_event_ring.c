@@ -166,6 +166,31 @@ static void after_a_failure_the_same_events_come_again_under_the_same_ids(void *
     event_ring_free(&ring);
 }
 
+static int64_t produced(enum event_m_result result)
+{
+    return cq_metric_value(&event_metrics, EVENT_M_PRODUCED, EVENT_AUTH, result);
+}
+
+static void only_what_the_sink_has_acknowledged_is_counted_so(void **state)
+{
+    (void)state;
+    struct fake_sink *sink = fake_new();
+    struct event_ring *ring = ring_new(sink, 0);
+    int64_t acknowledged = produced(EVENT_M_ACKNOWLEDGED), failed = produced(EVENT_M_FAILED);
+    sink->broken = CQ_E_IO;
+    put(ring, 2);
+    assert_int_equal(event_ring_write(ring, NULL), CQ_E_IO);
+    assert_int_equal(event_ring_write(ring, NULL), CQ_E_IO);
+    assert_int_equal(produced(EVENT_M_ACKNOWLEDGED) - acknowledged, 0);
+    assert_int_equal(produced(EVENT_M_FAILED) - failed, 4); /* as the outbox counts: each attempt */
+    sink->broken = CQ_OK;
+    assert_int_equal(event_ring_write(ring, NULL), CQ_OK);
+    assert_int_equal(event_ring_write(ring, NULL), CQ_OK);
+    assert_int_equal(produced(EVENT_M_ACKNOWLEDGED) - acknowledged, 2);
+    assert_int_equal(produced(EVENT_M_FAILED) - failed, 4);
+    event_ring_free(&ring);
+}
+
 static void over_its_memory_events_are_dropped_and_counted(void **state)
 {
     (void)state;
@@ -303,6 +328,7 @@ int main(void)
         LOGGED(a_sink_that_is_full_is_polled),
         LOGGED(acknowledgements_may_come_late),
         LOGGED(after_a_failure_the_same_events_come_again_under_the_same_ids),
+        LOGGED(only_what_the_sink_has_acknowledged_is_counted_so),
         LOGGED(over_its_memory_events_are_dropped_and_counted),
         LOGGED(without_a_sink_every_event_is_dropped_and_counted),
         LOGGED(an_event_that_is_too_big_is_dropped),

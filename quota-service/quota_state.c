@@ -116,7 +116,6 @@ struct quota_answer quota_state_check(struct quota_state *state, const struct qu
     }
     if (answer.allowed && !peek)
         quota_state_charge(state, items, count, now_us);
-    quota_count_answer(&answer, answer.allowed ? 0 : items[answer.refused].kind - 1);
     return answer;
 }
 

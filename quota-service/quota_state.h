@@ -51,7 +51,7 @@ struct quota_sender {
     bool replace;
 };
 
-/* All of them or none is charged. */
+/* All of them or none is charged. Not counted in the metrics: it may be a part of a question (quota_rates.c). */
 struct quota_answer quota_state_check(struct quota_state *state, const struct quota_rate_item *items, size_t count,
                                       bool peek, uint64_t now_us);
 void quota_state_charge(struct quota_state *state, const struct quota_rate_item *items, size_t count, uint64_t now_us);
@@ -64,7 +64,7 @@ void quota_state_set(struct quota_state *state, const struct quota_sender *sende
 bool quota_state_renew(struct quota_state *state, const struct lease_holder_id *holder, uint64_t number,
                        uint64_t now_us);
 
-/* chasqui_quota_checks_total and chasqui_quota_limited_total, for answers that were not made here. `limit` is the
+/* chasqui_quota_checks_total and chasqui_quota_limited_total, once for each question about rates. `limit` is the
  * refusing one's place in the list of limits: the rates in their order, then the counts. */
 void quota_count_answer(const struct quota_answer *answer, unsigned limit);
 

@@ -1,4 +1,4 @@
-#include "quota-service/quota_state.h"
+#include "quota-service/quota_rates.h"
 
 #include "base/cq_metrics.h"
 #include "unit/cq_cmocka.h"
@@ -120,12 +120,38 @@ static void all_counts_of_a_question_are_set_or_none(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void on_answer(struct quota_question *question, const struct quota_answer *answer)
+{
+    (void)question, (void)answer;
+}
+
+static void a_question_is_counted_once_however_many_items_it_has(void **state)
+{
+    (void)state;
+    static const struct redis_settings no_redis;
+    const struct quota_settings quota = {.instances = 1};
+    const struct quota_rates_config config = {
+        .cluster = "c", .redis = &no_redis, .limits = &limits, .memory = state_, .quota = &quota};
+    struct quota_rates *rates;
+    struct quota_question question = {
+        .op = QUOTA_RATE_TAKE, .items = {both[0], both[1]}, .count = 2, .done = on_answer};
+    int64_t allowed = cq_metric_value(&quota_metrics, 0, 0), refused = cq_metric_value(&quota_metrics, 0, 1);
+    int64_t limited = cq_metric_value(&quota_metrics, 1, QUOTA_AUTH_ADDRESS - 1);
+    assert_int_equal(quota_rates_new(&config, &rates, NULL), CQ_OK);
+    for (int i = 0; i < 3; i++) /* limits.auth_address is 2 */
+        quota_rates_ask(rates, &question);
+    assert_int_equal(cq_metric_value(&quota_metrics, 0, 0) - allowed, 2);
+    assert_int_equal(cq_metric_value(&quota_metrics, 0, 1) - refused, 1);
+    assert_int_equal(cq_metric_value(&quota_metrics, 1, QUOTA_AUTH_ADDRESS - 1) - limited, 1);
+    quota_rates_free(&rates);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(all_rates_of_a_question_are_charged_or_none), TEST(a_look_charges_nothing_and_a_charge_asks_nobody),
         TEST(what_a_newer_front_end_asks_is_not_limited),  TEST(counts_of_front_ends_add_up_and_die_with_their_lease),
-        TEST(all_counts_of_a_question_are_set_or_none),
+        TEST(all_counts_of_a_question_are_set_or_none),    TEST(a_question_is_counted_once_however_many_items_it_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 #include "node/outbox_relay.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -81,7 +82,7 @@ struct outbox_relay {
     uint64_t measured_at_us;
     uint64_t outbox_max; /* bytes of a shard's outbox */
     struct event_health health;
-    bool stopped;
+    atomic_bool stopped;
     pthread_mutex_t lock; /* guards what follows */
     struct batch *ready, **ready_end;
     /* The thread's. */
@@ -89,6 +90,11 @@ struct outbox_relay {
     size_t gathered_count;
     struct relay_shard *shards[GROUPS_MAX];
 };
+
+static bool is_stopped(struct outbox_relay *r)
+{
+    return atomic_load_explicit(&r->stopped, memory_order_relaxed);
+}
 
 static int position_cmp(struct outbox_position a, struct outbox_position b)
 {
@@ -202,6 +208,14 @@ static void publish_gathered(struct outbox_relay *r)
         event_health_note(&r->health, failed, &err, cq_time_mono_us());
 }
 
+/* The node stops: the next leader publishes them. Each of these turns could wait events.kafka.timeout for brokers that
+ * are away, and the stop for all of them. */
+static void leave_gathered(struct outbox_relay *r)
+{
+    for (size_t n = 0; n < r->gathered_count; n++)
+        r->gathered[n]->rc = CQ_E_CANCELLED;
+}
+
 /* What came while the last ones were published. What it leaves, it is called for again: a reopening may come between.
  */
 static void publish(void *arg)
@@ -210,7 +224,9 @@ static void publish(void *arg)
     bool left = true;
     while (left) {
         left = gather(r);
-        if (r->sink && r->gathered_count)
+        if (is_stopped(r))
+            leave_gathered(r);
+        else if (r->sink && r->gathered_count)
             publish_gathered(r);
         for (size_t n = 0; n < r->gathered_count; n++) {
             if (!r->sink)
@@ -295,7 +311,7 @@ static void on_read(struct io_loop *loop, void *arg)
     struct relay_shard *s = b->shard;
     if (b->from_cursor)
         s->published = s->advanced = b->after;
-    if (b->rc != CQ_OK || b->count == 0 || s->relay->stopped)
+    if (b->rc != CQ_OK || b->count == 0 || is_stopped(s->relay))
         batch_end(b);
     else
         hand_over(s->relay, b);
@@ -344,7 +360,7 @@ static void on_published(struct io_loop *loop, void *arg)
     if (b->rc != CQ_OK)
         s->retry_at_us = cq_time_mono_us() + CQ_US_PER_S;
     batch_end(b);
-    if (s->relay->stopped || !leads(s))
+    if (is_stopped(s->relay) || !leads(s))
         return;
     advance_if_due(s);
     if (more && !s->trimming)
@@ -382,7 +398,7 @@ static void trim_after(void *arg, enum cq_rc rc, struct cq_slice reply)
 {
     struct relay_shard *s = arg;
     s->trimming = false;
-    if (rc == CQ_OK && count_dropped(s, reply) && !s->relay->stopped && leads(s))
+    if (rc == CQ_OK && count_dropped(s, reply) && !is_stopped(s->relay) && leads(s))
         trim(s);
 }
 
@@ -401,7 +417,7 @@ static void on_measured(struct io_loop *loop, void *arg)
     struct relay_shard *s = arg;
     s->measuring = false;
     s->backlog = s->measured;
-    if (s->backlog.bytes > s->relay->outbox_max && !s->trimming && !s->relay->stopped && leads(s))
+    if (s->backlog.bytes > s->relay->outbox_max && !s->trimming && !is_stopped(s->relay) && leads(s))
         trim(s);
 }
 
@@ -528,7 +544,7 @@ void outbox_relay_start(struct outbox_relay *r)
 
 void outbox_relay_stop(struct outbox_relay *r)
 {
-    r->stopped = true;
+    atomic_store(&r->stopped, true);
     io_timer_stop(&r->timer);
 }
 

@@ -59,7 +59,7 @@ status_json() {
 
 status_text() {
     local ana=${trial_addresses[0]} leader_pid name
-    status_json >"$dir/status.json"
+    (umask 077; rm -f "$dir/status.json"; status_json >"$dir/status.json") # it holds the passwords
     printf '\nprocess          role            dc  pid      admin\n'
     jq -r '.processes[] | [.name, .role, .dc, (.pid // "stopped" | tostring), .admin] | @tsv' "$dir/status.json" |
         while IFS=$'\t' read -r name role dc pid admin; do printf '%-16s %-15s %-3s %-8s http://%s\n' "$name" "$role" "$dc" "$pid" "$admin"; done

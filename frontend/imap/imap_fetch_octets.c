@@ -6,7 +6,8 @@
 #include "imap/imap_write.h"
 #include "mail/mail_section.h"
 
-#define AHEAD_MAX (1u << 20) /* octets that are read of one message before anything is written */
+#define AHEAD_MAX (1u << 20)     /* octets that are read of one message before anything is written */
+#define FILTERED_MAX (32u << 20) /* that one FETCH makes of one message's headers: all of it is held till then, too */
 
 static bool is_whole(const struct imap_fetch_item *item)
 {
@@ -110,7 +111,7 @@ enum cq_rc imap_octets_prepare(struct imap_run *run, const struct imap_fetch *fe
                                const struct mail_summary *summary, struct cq_pool *pool, struct imap_octets **octets_r,
                                struct cq_err *err)
 {
-    size_t n = 0, ahead = 0;
+    size_t n = 0, ahead = 0, filtered = 0;
     struct cq_slice head = CQ_SLICE_NONE;
     struct imap_octets *octets = cq_pool_calloc(pool, fetch->count, sizeof *octets);
     for (size_t i = 0; i < fetch->count; i++) {
@@ -126,6 +127,10 @@ enum cq_rc imap_octets_prepare(struct imap_run *run, const struct imap_fetch *fe
             rc = locate(run, item, summary, o, pool, err);
         else
             rc = imap_head_prepare(run, record, &head, o, pool, err);
+        if (summary)
+            filtered += o->start.len;
+        if (rc == CQ_OK && filtered > FILTERED_MAX)
+            rc = CQ_FAIL(err, CQ_E_LIMIT, "more than %u octets of headers", FILTERED_MAX);
         if (rc == CQ_OK && o->start.len == 0 && ahead < AHEAD_MAX)
             rc = imap_message_piece(run, o->email, o->off, o->len, pool, &o->start, err);
         if (rc != CQ_OK)

@@ -131,6 +131,50 @@ static void a_big_message_goes_in_and_out_in_pieces(void **state)
     free((void *)(uintptr_t)message.data);
 }
 
+#define LONG_HEADER (12u << 20)
+
+/* Each section is held until it is written: many of one long header would be many times its memory. */
+static void what_is_made_of_a_long_header_is_bounded(void **state)
+{
+    static const struct {
+        const char *command, *want;
+    } rows[] = {
+        {"c FETCH 1 (BODY.PEEK[HEADER.FIELDS.NOT (A)] BODY.PEEK[HEADER.FIELDS.NOT (B)])\r\n", "c OK"},
+        {"d FETCH 1 (BODY.PEEK[HEADER.FIELDS.NOT (A)] BODY.PEEK[HEADER.FIELDS.NOT (B)] "
+         "BODY.PEEK[HEADER.FIELDS.NOT (C)])\r\n",
+         "d NO [LIMIT]"},
+        {"e FETCH 1 BODY.PEEK[HEADER.FIELDS (SUBJECT)]\r\n", "e OK"},
+    };
+    struct imap_fixture *f = *state;
+    struct imap_peer peer;
+    struct cq_buf out;
+    char command[100];
+    char *message = cq_malloc(LONG_HEADER + 1);
+    memset(message, 'x', LONG_HEADER);
+    for (size_t i = 0; i < LONG_HEADER; i += 1024) {
+        memcpy(message + i, "X: ", 3);
+        memcpy(message + i + 1022, "\r\n", 2);
+    }
+    memcpy(message + LONG_HEADER - 1024, "\r\n", 2);
+    connect_and_log_in(f, &peer);
+    snprintf(command, sizeof command, "a APPEND INBOX {%u+}\r\n", LONG_HEADER);
+    imap_peer_send(&peer, cq_slice_cstr(command), SIZE_MAX);
+    imap_peer_send(&peer, cq_slice_of(message, LONG_HEADER), 50000);
+    say(&peer, "\r\n", "a");
+    say(&peer, "b SELECT INBOX\r\n", "b");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char tag[2] = {rows[i].command[0], 0};
+        talk(&peer, rows[i].command, tag, &out);
+        size_t tail = out.len < 300 ? out.len : 300;
+        cq_buf_byte(&out, 0);
+        if (!strstr((const char *)out.data + out.len - 1 - tail, rows[i].want))
+            fail_msg("%s: %s", rows[i].want, out.data + out.len - 1 - tail);
+        cq_buf_fini(&out);
+    }
+    imap_peer_close(&peer);
+    free(message);
+}
+
 static void a_client_that_goes_in_the_middle_leaves_nothing(void **state)
 {
     struct imap_fixture *f = *state;
@@ -310,6 +354,7 @@ int main(void)
     cq_log_set_level(CQ_ERROR);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_big_message_goes_in_and_out_in_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_made_of_a_long_header_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(a_client_that_goes_in_the_middle_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_mailbox_is_selected_searched_and_expunged, setup, teardown),
         cmocka_unit_test_setup_teardown(a_large_copy_move_and_rename_of_inbox_are_one_command_each, setup, teardown),

@@ -208,8 +208,10 @@ void raft_host_tick(struct raft_host *host, uint64_t now_us)
 static uint64_t group_next_ms(const struct raft_group *group)
 {
     uint64_t next = group->failed ? UINT64_MAX : group->timeout_ms;
-    uint64_t reads = group->host->now_ms + group->host->settings.heartbeat_ms;
-    return group->read_count && reads < next ? reads : next;
+    uint64_t reads = group->host->now_ms + group->host->settings.heartbeat_ms; /* for its time-out */
+    uint64_t again = raft_reads_ask_again_ms(group);
+    next = group->read_count && reads < next ? reads : next;
+    return again < next ? again : next;
 }
 
 uint64_t raft_host_next_us(const struct raft_host *host)

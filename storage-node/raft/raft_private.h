@@ -16,6 +16,8 @@
 #define RAFT_READS_MAX 65536         /* reads of a group that wait; CQ_E_OVERLOADED */
 #define RAFT_PARKED_MAX 1024         /* messages behind a fence; more are dropped, as a network may */
 #define RAFT_TICK_MS 10              /* time-outs are rounded up to this, so that groups' heartbeats share frames */
+#define RAFT_READ_HEDGE_MS 50        /* a read waits so long for the voters that were asked, then all are */
+#define RAFT_READ_ALL_EVERY 64       /* of so many rounds one asks all voters: who is the quickest? */
 #define RAFT_HINT_STEP_MS 100        /* between the stand-ins after an unplanned end */
 #define RAFT_APPEND_FRAME (1u << 20) /* an append frame is closed when it has so many bytes */
 
@@ -45,6 +47,8 @@ struct raft_stream {
     struct raft_load *loading; /* under way */
     struct raft_load *loaded;  /* entries that are not in memory, until they are sent */
     uint64_t confirmed_round;  /* the last read round in which this member was still at our term */
+    uint64_t asked_round;      /* the last one in which it was asked */
+    bool owes;                 /* it did not answer in RAFT_READ_HEDGE_MS, and has not since */
     bool behind;               /* it needs entries that have been trimmed */
     enum raft_stand stand;     /* as its last result said */
     uint64_t unmasked_ms;      /* when a refusal of a member that is behind last went to libraft */
@@ -64,6 +68,7 @@ struct raft_read {
     uint64_t index;
     uint64_t round; /* must be confirmed by a round >= this; 0: not sent yet */
     uint64_t since_ms;
+    uint64_t asked_ms; /* when that round was sent first */
 };
 
 /* A message behind a fence. */
@@ -125,8 +130,9 @@ struct raft_group {
     bool commit_known; /* our commit index covers everything that was committed before us */
     struct raft_read *reads;
     size_t read_count, read_cap;
-    bool reads_unsent; /* some read has no round yet, or its round is overdue */
-    uint64_t asked_ms; /* when the last round was sent */
+    bool reads_unsent;     /* some read has no round yet, or its round is overdue */
+    bool reads_ask_all;    /* ... and all voters are to be asked */
+    uint64_t asked_all_ms; /* when all voters were asked the last time */
 
     /* Told by role_changed. */
     enum raft_group_role told_role;
@@ -186,6 +192,8 @@ struct raft_host {
     uint64_t next_job;    /* its number */
     uint64_t durable_job; /* all up to here are durable */
     uint64_t round;       /* last read round */
+    uint64_t all_round;   /* the last one in which all voters of some group were asked; 0: answered, or none yet */
+    struct raft_peer *quickest; /* the first to answer that: asked first from then on; NULL: not known yet */
     struct raft_wire_out append;
     struct raft_told *told;
     size_t told_count, told_cap;
@@ -269,8 +277,9 @@ struct raft_item *raft_item_at(const struct raft_group *group, uint64_t index, c
 enum cq_rc raft_read_add(struct raft_group *group, uint64_t cookie);
 void raft_reads_fail(struct raft_group *group, enum cq_rc rc);
 void raft_reads_tick(struct raft_group *group);
-void raft_reads_ask(struct raft_host *host);     /* one round for all groups that need one */
-void raft_reads_check(struct raft_group *group); /* which ones are confirmed now */
+uint64_t raft_reads_ask_again_ms(const struct raft_group *group); /* UINT64_MAX: nobody waits for an answer */
+void raft_reads_ask(struct raft_host *host);                      /* one round for all groups that need one */
+void raft_reads_check(struct raft_group *group);                  /* which ones are confirmed now */
 void raft_read_question(struct raft_host *host, struct raft_peer *from, const struct raft_wire *message);
 void raft_read_answer(struct raft_host *host, struct raft_peer *from, const struct raft_wire *message);
 

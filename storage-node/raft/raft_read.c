@@ -1,7 +1,10 @@
-/* Linearizable reads without touching the disk. A leader notes its commit index and asks every voter, in one frame for
- * all groups, whether it is still at the leader's term; when a majority says so, no newer leader had been elected when
+/* Linearizable reads without touching the disk. A leader notes its commit index and asks voters, in one frame for all
+ * groups, whether they are still at the leader's term; when a majority says so, no newer leader had been elected when
  * the read arrived (docs/raft.md). Rounds are numbered per host; an answer counts for all reads that were noted before
- * its question was sent. */
+ * its question was sent.
+ *
+ * Any majority will do, so only as many voters are asked as one needs, those first that answer quickly. Whoever has
+ * not been confirmed RAFT_READ_HEDGE_MS later asks all of them. */
 #include "raft_private.h"
 
 #include "base/cq_mem.h"
@@ -37,6 +40,8 @@ static void drop_front(struct raft_group *group, size_t count)
     group->read_count -= count;
     if (group->read_count)
         memmove(group->reads, group->reads + count, group->read_count * sizeof *group->reads);
+    else
+        group->reads_unsent = group->reads_ask_all = false;
 }
 
 static void end_front(struct raft_group *group, size_t count, enum cq_rc rc)
@@ -49,7 +54,15 @@ static void end_front(struct raft_group *group, size_t count, enum cq_rc rc)
 void raft_reads_fail(struct raft_group *group, enum cq_rc rc)
 {
     end_front(group, group->read_count, rc);
-    group->reads_unsent = false;
+}
+
+/* A node may be quick and this replica of it silent: stopped, or of an older term. */
+static void note_silence(struct raft_group *group, uint64_t round)
+{
+    for (size_t i = 0; i < group->stream_count; i++) {
+        struct raft_stream *stream = &group->streams[i];
+        stream->owes |= stream->asked_round >= round && stream->confirmed_round < round;
+    }
 }
 
 void raft_reads_tick(struct raft_group *group)
@@ -62,10 +75,20 @@ void raft_reads_tick(struct raft_group *group)
         end_front(group, late, CQ_E_UNAVAILABLE);
         raft_host_dirty(group);
     }
-    if (group->read_count && host->now_ms - group->asked_ms >= host->settings.heartbeat_ms) {
-        group->reads_unsent = true; /* frames may have been lost: ask again */
+    if (raft_reads_ask_again_ms(group) <= host->now_ms) {
+        note_silence(group, group->reads[0].round);
+        group->reads_unsent = group->reads_ask_all = true;
         raft_host_dirty(group);
     }
+}
+
+/* All voters are asked when those that were asked do not answer, and again when frames may have been lost. */
+uint64_t raft_reads_ask_again_ms(const struct raft_group *group)
+{
+    if (!group->read_count || !group->reads[0].round)
+        return UINT64_MAX;
+    return group->asked_all_ms <= group->reads[0].asked_ms ? group->reads[0].asked_ms + RAFT_READ_HEDGE_MS
+                                                           : group->asked_all_ms + group->host->settings.heartbeat_ms;
 }
 
 /* ---- Asking ---- */
@@ -79,21 +102,56 @@ static void row_add(struct raft_peer *peer, const struct raft_wire_row *row)
     peer->rows[peer->row_count++] = *row;
 }
 
+/* Asks the voter unless it cannot be asked; true: done. */
+static bool ask_member(struct raft_stream *stream, const struct raft_conf *conf, uint64_t round)
+{
+    const struct raft_group *group = stream->group;
+    if (!stream->peer->connected || raft_conf_find(conf, stream->replica)->role != RAFT_MEMBER_VOTER)
+        return false;
+    row_add(stream->peer, &(struct raft_wire_row){group->owner.group, stream->replica, group->lead_term});
+    stream->asked_round = round;
+    return true;
+}
+
+/* 0: is asked first. The quickest node is the same one for all groups, so that their questions share a frame. */
+static int rank(const struct raft_stream *stream)
+{
+    return stream->owes ? 2 : stream->peer != stream->group->host->quickest;
+}
+
+static void ask_enough(struct raft_group *group, const struct raft_conf *conf, uint64_t round, size_t wanted)
+{
+    for (int r = 0; r <= 2; r++)
+        for (size_t i = 0; i < group->stream_count && wanted; i++)
+            if (rank(&group->streams[i]) == r)
+                wanted -= ask_member(&group->streams[i], conf, round);
+}
+
+static bool votes(const struct raft_group *group, const struct raft_conf *conf)
+{
+    const struct raft_member *self = raft_conf_find(conf, group->owner.replica);
+    return self && self->role == RAFT_MEMBER_VOTER;
+}
+
 static void ask_members(struct raft_group *group, uint64_t round)
 {
+    struct raft_host *host = group->host;
     const struct raft_conf *conf = raft_group_conf(group);
     for (size_t i = group->read_count; i-- > 0 && group->reads[i].round == 0;) {
         group->reads[i].round = round;
+        group->reads[i].asked_ms = host->now_ms;
         group->reads[i].index = group->commit;
     }
-    for (size_t i = 0; i < group->stream_count; i++) {
-        struct raft_stream *stream = &group->streams[i];
-        if (!stream->peer->connected || raft_conf_find(conf, stream->replica)->role != RAFT_MEMBER_VOTER)
-            continue;
-        row_add(stream->peer, &(struct raft_wire_row){group->owner.group, stream->replica, group->lead_term});
+    if (group->reads_ask_all || round % RAFT_READ_ALL_EVERY == 1) {
+        ask_enough(group, conf, round, SIZE_MAX);
+        group->asked_all_ms = host->now_ms;
+        host->all_round = round;
+    } else {
+        ask_enough(group, conf, round, raft_conf_voters(conf) / 2 + !votes(group, conf));
     }
-    group->reads_unsent = false;
-    group->asked_ms = group->host->now_ms;
+    group->reads_unsent = group->reads_ask_all = false;
+    if (group->stream_count == 0)
+        raft_reads_check(group); /* there is nobody to wait for */
 }
 
 static bool may_ask(const struct raft_group *group)
@@ -152,12 +210,17 @@ void raft_read_answer(struct raft_host *host, struct raft_peer *from, const stru
 {
     if (message->round > host->round)
         return; /* nobody asked that */
+    if (message->round == host->all_round) {
+        host->quickest = from;
+        host->all_round = 0;
+    }
     for (uint32_t i = 0; i < message->count; i++) {
         struct raft_group *group = raft_host_find(host, message->rows[i].group);
         struct raft_stream *stream = group ? raft_stream_of(group, message->rows[i].replica) : NULL;
         if (!stream || stream->peer != from || stream->confirmed_round >= message->round)
             continue;
         stream->confirmed_round = message->round;
+        stream->owes = false;
         raft_host_dirty(group);
     }
 }

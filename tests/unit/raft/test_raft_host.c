@@ -216,6 +216,72 @@ static void a_leader_without_its_majority_confirms_no_read(void **state)
     end(sim);
 }
 
+static size_t asked_in(const struct raft_group *group, uint64_t round)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < group->stream_count; i++)
+        count += group->streams[i].asked_round == round;
+    return count;
+}
+
+static void a_read_asks_as_many_voters_as_a_majority_needs_and_now_and_then_all(void **state)
+{
+    (void)state;
+    for (unsigned nodes = 1; nodes <= 5; nodes++) {
+        struct sim *sim = world(nodes, 1);
+        struct sim_node *leader = wait_leader(sim, 0);
+        const struct raft_group *group = raft_host_find(leader->host, 1);
+        size_t rounds_of_all = 0;
+        append(sim, leader, 0, 1, 0);
+        for (unsigned i = 0; i < 3 * RAFT_READ_ALL_EVERY; i++) {
+            struct result result = {0};
+            assert_int_equal(sim_node_read(leader, 0, note_result, &result, NULL), CQ_OK);
+            sim_node_turn(leader);
+            bool all = leader->host->round % RAFT_READ_ALL_EVERY == 1;
+            assert_int_equal(asked_in(group, leader->host->round), all ? nodes - 1 : nodes / 2);
+            rounds_of_all += all;
+            run_for(sim, 50 * SIM_MS);
+            assert_true(result.done && result.rc == CQ_OK);
+        }
+        assert_int_equal(rounds_of_all, 3);
+        end(sim);
+    }
+}
+
+static void read_within(struct sim *sim, struct sim_node *leader, uint64_t us)
+{
+    struct result result = {0};
+    assert_int_equal(sim_node_read(leader, 0, note_result, &result, NULL), CQ_OK);
+    sim_node_turn(leader);
+    run_for(sim, us);
+    assert_true(result.done && result.rc == CQ_OK);
+}
+
+/* The node that is asked first falls silent: only the first read waits for it. */
+static void a_follower_that_does_not_answer_holds_up_one_read_for_a_moment_and_no_other(void **state)
+{
+    (void)state;
+    struct sim *sim = world(3, 1);
+    struct sim_node *leader = wait_leader(sim, 0);
+    append(sim, leader, 0, 1, 0);
+    for (unsigned i = 0; i < RAFT_READ_ALL_EVERY + 2; i++)
+        read_within(sim, leader, 10 * SIM_MS);
+    for (unsigned i = 0; i < 3; i++) {
+        if (raft_node_eq(&sim->nodes[i]->host->self, &leader->host->quickest->node))
+            sim_net_block(sim, i, leader->index, true);
+    }
+    struct result result = {0};
+    assert_int_equal(sim_node_read(leader, 0, note_result, &result, NULL), CQ_OK);
+    sim_node_turn(leader);
+    run_for(sim, (RAFT_READ_HEDGE_MS - RAFT_TICK_MS) * SIM_MS);
+    assert_false(result.done);
+    run_for(sim, 3 * RAFT_TICK_MS * SIM_MS);
+    assert_true(result.done && result.rc == CQ_OK);
+    for (unsigned i = 0; i < 3 * RAFT_READ_ALL_EVERY; i++)
+        read_within(sim, leader, 10 * SIM_MS);
+    end(sim);
+}
+
 static void a_deposed_leaders_tail_is_overwritten_and_its_outcome_is_unknown(void **state)
 {
     (void)state;
@@ -1004,6 +1070,8 @@ int main(void)
         cmocka_unit_test(all_nodes_lose_power_at_once_and_nothing_acknowledged_is_lost),
         cmocka_unit_test(a_dead_leaders_stand_in_takes_over_within_a_heartbeat_or_two),
         cmocka_unit_test(a_leader_without_its_majority_confirms_no_read),
+        cmocka_unit_test(a_read_asks_as_many_voters_as_a_majority_needs_and_now_and_then_all),
+        cmocka_unit_test(a_follower_that_does_not_answer_holds_up_one_read_for_a_moment_and_no_other),
         cmocka_unit_test(a_deposed_leaders_tail_is_overwritten_and_its_outcome_is_unknown),
         cmocka_unit_test(a_lagging_follower_is_served_from_the_store_and_then_the_log_is_trimmed),
         cmocka_unit_test(a_member_beyond_the_bound_is_left_behind_and_told_so),

@@ -31,7 +31,11 @@
     X(PLANT_SKIP_EVENT, "skip-event", "the outbox is read past the second event of an entry")                          \
     X(PLANT_CURSOR_SKIPS, "cursor-skips", "the outbox cursor goes one event further than what was published")          \
     X(PLANT_KEY_STAYS, "key-stays", "a delivery key absorbs more than one delivery")                                   \
-    X(PLANT_KEEP_DELETED, "keep-deleted", "a deleted account goes on as if nothing had happened")
+    X(PLANT_KEEP_DELETED, "keep-deleted", "a deleted account goes on as if nothing had happened")                      \
+    X(PLANT_PROMOTE_EARLY, "promote-early", "a new replica gets its vote before it has caught up")                     \
+    X(PLANT_FLIP_UNCHECKED, "flip-unchecked", "a copied state is taken over without comparing its digest")             \
+    X(PLANT_FLIP_DROPS_TAIL, "flip-drops-tail", "with a copied state, acknowledged entries behind it are dropped")     \
+    X(PLANT_KEEP_LOST_ID, "keep-lost-id", "a replica whose store is gone comes back under its old id, with its vote")
 
 enum cq_plant {
 #define CQ_PLANT_ENUM(symbol, name, what) symbol,

@@ -6,23 +6,15 @@
 
 #include "base/cq_err.h"
 #include "node/group.h"
-#include "proto/system.pb-c.h"
+#include "node/member_step.h"
 
 struct node;
-
-#define MEMBER_NEAR 64 /* entries that a replica may lack and be called up to date */
 
 /* On a fiber. Waits until a majority has confirmed that this replica leads, at a moment after the call.
  * CQ_E_NOT_LEADER, CQ_E_UNAVAILABLE. */
 enum cq_rc member_confirm(struct node *node, struct group *group, struct cq_err *err);
 
-/* The members as the confirmed leader has them, with its term; `committed` tells whether their configuration is. */
-struct member_look {
-    struct raft_progress members[RAFT_MEMBERS_MAX];
-    size_t count;
-    uint64_t term, last_index;
-    bool committed;
-};
+/* The members as the confirmed leader has them. On a fiber. */
 enum cq_rc member_look(struct node *node, struct group *group, struct member_look *look_r, struct cq_err *err);
 
 /* On a fiber: begins the change unless it is so already, and waits until it is committed. Safe to repeat.

@@ -110,6 +110,8 @@ void node_group_lost(struct node *node, uint32_t group);
 
 /* A replica of this id comes here by a move, without a vote: a place for it until it has been copied. */
 void node_group_new(struct node *node, uint32_t group, uint64_t replica);
+/* What there is of one that was being copied, and that nobody wants any more: a place for it until it is destroyed. */
+void node_group_unwanted(struct node *node, uint32_t group, uint64_t replica);
 
 /* The system shard has seen a later start of this node: this is an older copy of its directory, and what its replicas
  * have promised since is not here. They are withheld, and the process ends; started again it gets new ones. On a fiber.

@@ -457,6 +457,12 @@ void node_group_new(struct node *node, uint32_t id, uint64_t replica)
         reseeder_want(node->reseeder, group, RESEED_NEW);
 }
 
+void node_group_unwanted(struct node *node, uint32_t id, uint64_t replica)
+{
+    if (!groups_find(&node->groups, id))
+        make_place(node, id, replica);
+}
+
 /* ---- A replica that contradicts its group ---- */
 
 struct withhold {

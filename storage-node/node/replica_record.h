@@ -34,6 +34,10 @@ enum cq_rc replica_floor_read(struct store *store, uint64_t *id_r, struct cq_err
 void replica_lost_put(struct store_batch *batch, uint64_t id);
 enum cq_rc replica_lost_read(struct store *store, uint64_t *id_r, struct cq_err *err);
 
+/* Everything that the store has of a replica that was removed goes, in one batch: there is no half of it after a crash.
+ */
+void replica_erase(struct store_batch *batch, const struct replica_record *record);
+
 /* All of them, in the order of their groups: *count_r <= max. CQ_E_LIMIT, CQ_E_VERSION, CQ_E_CORRUPT, CQ_E_IO. */
 enum cq_rc replica_records_read(struct store *store, struct replica_record *records_r, size_t max, size_t *count_r,
                                 struct cq_err *err);

@@ -373,17 +373,29 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* A replica that was taken for damaged is still that after a restart. */
+/* A replica that was taken for damaged is still that after a restart. A copy that was begun for one that was behind
+ * goes on: its leader may have taken it along from its log meanwhile, and nobody else would finish it or remove it. */
+static void note_copy(struct reseeder *r, struct group *group, const struct reseed_record *record)
+{
+    if (record->suspect)
+        reseeder_distrust(r, group, record->suspect);
+    else if (!group->former && record->replica == group->record.replica)
+        reseeder_want(r, group, RESEED_BEHIND);
+}
+
+/* Without a group, it was to be a replica's that is not made yet: the shard map may want it no more. */
 static void note_unfinished(struct reseeder *r)
 {
     for (uint32_t id = 0; id < GROUPS_MAX; id++) {
         struct group *group = groups_find(&r->config.node->groups, id);
         struct reseed_record record;
-        if (!group || reseed_record_read(r->config.node->dir.store, id, &record, NULL) != CQ_OK)
+        if (reseed_record_read(r->config.node->dir.store, id, &record, NULL) != CQ_OK)
             continue;
-        r->at[id].unfinished = record.phase == RESEED_CLEANUP;
-        if (record.phase != RESEED_CLEANUP && record.suspect && group->record.generation)
-            reseeder_distrust(r, group, record.suspect);
+        r->at[id].unfinished = group && record.phase == RESEED_CLEANUP;
+        if (!group)
+            r->begun[id] = record.replica;
+        else if (record.phase != RESEED_CLEANUP && group->record.generation)
+            note_copy(r, group, &record);
     }
 }
 

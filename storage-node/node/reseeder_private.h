@@ -41,6 +41,7 @@ struct reseeder {
     bool straying;
     unsigned fetching; /* reseeder_fetch.c */
     uint64_t stray_not_before_us[GROUPS_MAX];
+    uint64_t begun[GROUPS_MAX]; /* id of a replica that was being made when the process stopped; 0: none */
 };
 
 struct attempt {

@@ -122,39 +122,6 @@ static const struct topology *ask_topology(struct node *node, struct cq_err *err
 
 /* ---- Destroying ---- */
 
-static void put_range(struct store_batch *batch, enum store_family family, const void *prefix, size_t len)
-{
-    struct state_key from = {.len = 0}, to;
-    key_bytes(&from, prefix, len);
-    key_after_prefix(&from, &to);
-    store_batch_delete_range(batch, family, key_slice(&from), key_slice(&to));
-}
-
-static void put_kind(struct store_batch *batch, char kind, uint32_t group)
-{
-    struct state_key from = {.len = 0}, to;
-    key_u8(&from, (uint8_t)kind);
-    key_u32(&from, group);
-    key_after_prefix(&from, &to);
-    store_batch_delete_range(batch, STORE_LOCAL, key_slice(&from), key_slice(&to));
-}
-
-/* Everything of the group, in one batch: there is no half of it after a crash. */
-static void put_destruction(struct store_batch *batch, const struct replica_record *record)
-{
-    struct state_key group = {.len = 0}, chunks = {.len = 0};
-    key_u32(&group, record->group);
-    key_u64(&chunks, record->incarnation);
-    put_kind(batch, 'g', record->group);
-    put_kind(batch, 'r', record->group);
-    put_kind(batch, 'w', record->group);
-    put_kind(batch, 'a', record->group);
-    put_kind(batch, 'd', record->group);
-    put_range(batch, STORE_LOG, group.at, group.len);
-    put_range(batch, STORE_STATE, group.at, group.len);
-    put_range(batch, STORE_CHUNK, chunks.at, chunks.len);
-}
-
 struct errand {
     struct node *node;
     struct group *group;
@@ -210,7 +177,7 @@ static void destroy(struct reseeder *r, struct group *group)
     io_fiber_shield(true); /* it is not left in the middle */
     leave_threads(a.node, group);
     const struct replica_record record = group_replica_record(group);
-    put_destruction(batch, &record);
+    replica_erase(batch, &record);
     reseeder_write(&a, batch, true, NULL);
     store_batch_free(&batch);
     if (atomic_load(&group->quarantined)) /* it was this replica's; one that comes here later has a life of its own */
@@ -260,6 +227,21 @@ static void try_destroy(struct reseeder *r, struct group *group, const struct to
     let_on(r, id);
 }
 
+/* The group, if a replica of it is here, or a part of one: a move brought it, the process stopped, and the move was
+ * taken back meanwhile. Nobody else makes a place for that, so it would stay for ever. */
+static struct group *find_here(struct reseeder *r, const struct topology *t, uint32_t id)
+{
+    struct node *node = r->config.node;
+    struct group *group = groups_find(&node->groups, id);
+    const struct topology_shard *shard = topology_shard(t, id);
+    uint32_t me = topology_node_index(t, node->dir.node);
+    if (group || !r->begun[id] || !shard || me == TOPOLOGY_NONE || topology_replica_on(shard, me))
+        return group;
+    node_group_unwanted(node, id, r->begun[id]);
+    r->begun[id] = 0;
+    return groups_find(&node->groups, id);
+}
+
 static void look(struct reseeder *r)
 {
     struct node *node = r->config.node;
@@ -267,7 +249,7 @@ static void look(struct reseeder *r)
     uint64_t now = cq_time_mono_us();
     struct cq_err err = {0};
     for (uint32_t id = 0; known && known->epoch && id < GROUPS_MAX && !io_fiber_cancelled(); id++) {
-        struct group *group = groups_find(&node->groups, id);
+        struct group *group = find_here(r, known, id);
         if (!group || now < r->stray_not_before_us[id] || !is_stray(known, node, group))
             continue;
         r->stray_not_before_us[id] = now + RETRY_US;

@@ -3,6 +3,7 @@
 #include "base/cq_log.h"
 #include "node/call_codec.h"
 #include "node/fiber_wait.h"
+#include "node/member_step.h"
 #include "node/node.h"
 #include "node/scrubber.h"
 #include "node/reseed_sessions.h"
@@ -226,73 +227,18 @@ static void on_close(struct rpc_request *request, void *ctx)
 /* ---- Members ---- */
 
 #define JOIN_STEP_MS 50
-#define JOIN_NEAR 64 /* entries that a stand-by may lack when it gets its vote */
 
-/* One node's wish to be a member with one replica; on the Raft thread step by step until it is so. */
+/* On the Raft thread step by step until it is so. */
 struct join {
     struct fiber_wait wait;
-    uint32_t group;
-    uint64_t replica;
-    bool vote;
-    struct raft_node asker;
+    struct member_join wish;
     enum cq_rc rc; /* CQ_E_AGAIN: something is on its way */
 };
-
-/* The place of a member that the asker's node has besides the replica that it names; count: there is none. */
-static size_t find_lost(const struct join *j, const struct raft_member *members, size_t count)
-{
-    size_t i = 0;
-    while (i < count && (!raft_node_eq(&members[i].node, &j->asker) || members[i].replica == j->replica))
-        i++;
-    return i;
-}
-
-static size_t find_replica(const struct join *j, const struct raft_member *members, size_t count)
-{
-    size_t i = 0;
-    while (i < count && members[i].replica != j->replica)
-        i++;
-    return i;
-}
-
-static enum cq_rc change(struct raft_host *host, const struct join *j, const struct raft_member *members, size_t count)
-{
-    enum cq_rc rc = raft_host_reconfigure(host, j->group, members, count);
-    return rc == CQ_OK || rc == CQ_E_CONFLICT ? CQ_E_AGAIN : rc;
-}
-
-static enum cq_rc join_step(struct raft_host *host, const struct join *j)
-{
-    struct raft_member members[RAFT_MEMBERS_MAX + 1];
-    struct raft_group_status status;
-    if (!host || raft_host_status(host, j->group, &status) != CQ_OK)
-        return CQ_E_UNAVAILABLE;
-    if (status.role != RAFT_GROUP_LEADER)
-        return CQ_E_NOT_LEADER;
-    if (!status.conf_committed)
-        return CQ_E_AGAIN;
-    size_t count = raft_host_members(host, j->group, members, RAFT_MEMBERS_MAX);
-    size_t lost = find_lost(j, members, count), at = find_replica(j, members, count);
-    if (lost < count) {
-        memmove(members + lost, members + lost + 1, (count - lost - 1) * sizeof *members);
-        return change(host, j, members, count - 1);
-    }
-    if (at == count) {
-        members[count] = (struct raft_member){.replica = j->replica, .node = j->asker, .role = RAFT_MEMBER_STANDBY};
-        return count < RAFT_MEMBERS_MAX ? change(host, j, members, count + 1) : CQ_E_LIMIT;
-    }
-    if (!j->vote || members[at].role == RAFT_MEMBER_VOTER)
-        return raft_node_eq(&members[at].node, &j->asker) ? CQ_OK : CQ_E_CONFLICT;
-    if (raft_host_match(host, j->group, j->replica) + JOIN_NEAR < status.last_index)
-        return CQ_E_AGAIN;
-    members[at].role = RAFT_MEMBER_VOTER;
-    return change(host, j, members, count);
-}
 
 static void on_join_step(struct raft_host *host, void *arg)
 {
     struct join *j = arg;
-    j->rc = join_step(host, j);
+    j->rc = member_step_join(host, &j->wish);
     fiber_wait_signal(&j->wait);
 }
 
@@ -303,7 +249,7 @@ static enum cq_rc run_join(struct node *node, struct join *j, struct cq_err *err
         raft_thread_run(node->raft, on_join_step, j);
         fiber_wait(&j->wait);
     } while (j->rc == CQ_E_AGAIN && io_fiber_sleep(JOIN_STEP_MS) == CQ_OK);
-    return j->rc == CQ_OK ? CQ_OK : CQ_FAIL(err, j->rc, "group %u: the members cannot be changed now", j->group);
+    return j->rc == CQ_OK ? CQ_OK : CQ_FAIL(err, j->rc, "group %u: the members cannot be changed now", j->wish.group);
 }
 
 /* Is the shard map's intent that this node has a replica, and none of a later id? An old one never comes back, and what
@@ -332,7 +278,7 @@ static void on_join(struct rpc_request *request, void *ctx)
     Chasqui__Reseed__Join *join = chasqui__reseed__join__unpack(NULL, message.len, message.data);
     cq_buf_init(&q.page, RESEED_PAGE_MAX);
     if (join && join->replica && asker_of(q.node, request, &q.asker)) {
-        struct join j = {.group = join->group, .replica = join->replica, .vote = join->vote, .asker = q.asker};
+        struct join j = {.wish = {join->group, join->replica, join->vote, q.asker}};
         rc = find_group(q.node, join->group, &q.group, &q.err);
         if (rc == CQ_OK)
             rc = check_wanted(&q, join);

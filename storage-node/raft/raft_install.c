@@ -1,6 +1,7 @@
 /* The log of a replica whose state was copied from another one. */
 #include "raft/raft_host.h"
 
+#include "base/cq_planted.h"
 #include "raft_boot.h"
 #include "raft_job.h"
 
@@ -83,7 +84,7 @@ enum cq_rc raft_boot_install(struct store *store, struct store_batch *batch, con
     if (boot && boot->log.marker_index > install->index)
         rc = CQ_FAIL(err, CQ_E_BEHIND, "group %u: the log begins after %llu, the copied state is at %llu",
                      install->group, (unsigned long long)boot->log.marker_index, (unsigned long long)install->index);
-    else if (boot && raft_log_term(&boot->log, install->index) == install->term)
+    else if (boot && raft_log_term(&boot->log, install->index) == install->term && !planted(PLANT_FLIP_DROPS_TAIL))
         *log_r = RAFT_INSTALL_KEPT;
     else
         replace_log(batch, &owner, install);

@@ -1,4 +1,4 @@
-#include "sim.h"
+#include "sim_cluster.h"
 
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
@@ -129,6 +129,8 @@ struct sim *sim_new(const struct sim_options *options, const struct sim_app *app
     sim->app_ctx = app_ctx;
     sim_check_new(sim);
     sim_net_new(sim);
+    if (options->changing)
+        sim_cluster_new(sim);
     for (unsigned i = 0; i < options->nodes; i++)
         sim_node_new(sim, i);
     for (unsigned i = 0; i < options->nodes; i++)
@@ -146,6 +148,7 @@ void sim_free(struct sim **sim)
         drop_event(&s->heap[i]);
     for (unsigned i = 0; i < s->options.nodes; i++)
         sim_node_free(s->nodes[i]);
+    sim_cluster_free(s);
     sim_net_free(s);
     sim_check_free(s);
     free(s->heap);

@@ -53,6 +53,8 @@ struct sim_options {
     unsigned groups;
     bool trace;
     uint64_t keep_entries; /* of the log, for a member that is away; 0: for ever */
+    unsigned replicas;     /* of a group; 0: one on each node */
+    bool changing;         /* replicas come, go, are lost and are copied: sim_cluster.h */
 };
 
 struct sim {
@@ -67,6 +69,7 @@ struct sim {
     struct sim_node *nodes[SIM_NODES_MAX];
     struct sim_check *check;
     struct sim_net *net;
+    struct sim_cluster *cluster; /* NULL: every replica stays what it is */
     uint64_t next_cookie;
     unsigned failures;    /* things that must never happen, and did */
     char failure[512];    /* the first of them */
@@ -124,6 +127,7 @@ void sim_net_send(struct sim_node *from, const struct raft_node *to, enum raft_c
 /* from -> to carries nothing (the connection hangs, and ends after a while). */
 void sim_net_block(struct sim *sim, unsigned from, unsigned to, bool blocked);
 bool sim_net_blocked(const struct sim *sim, unsigned from, unsigned to);
+uint64_t sim_net_delay(struct sim *sim); /* of one message, now */
 void sim_net_heal(struct sim *sim);
 /* Of all links: one in `drop` frames is lost (0: none), one in `twice` comes twice, and delays are up to delay_us. */
 void sim_net_weather(struct sim *sim, uint32_t drop, uint32_t twice, uint64_t delay_us);
@@ -150,8 +154,11 @@ struct sim_read_waiting {
 
 struct sim_group {
     uint32_t group;
-    uint64_t replica;
-    struct machine *machine;
+    uint64_t replica; /* 0: none is here */
+    uint32_t generation;
+    uint64_t incarnation;
+    bool detached;             /* it has left Raft, its effects are still being written */
+    struct machine *machine;   /* NULL: none, or it is not to be used */
     struct raft_commit *queue; /* committed and not applied, each with a reference to its owner */
     size_t queue_count, queue_cap;
     bool applying;                  /* an event is on its way */
@@ -164,16 +171,22 @@ struct sim_group {
     uint64_t led_last, led_last_term; /* while it leads: last entry seen in its log */
     uint64_t first_index;
     unsigned behind;  /* times that the leader said that its log begins later */
+    bool suspect;     /* its state is not to be used */
     unsigned damaged; /* times that a body for a follower did not read */
 };
 
-/* One thing that the writer is to write: a job of the host, a machine's effects, or the removal of dead bodies. */
+/* One thing that the writer is to write: a job of the host, a machine's effects, the removal of dead bodies, or a page
+ * of what is copied. */
 struct sim_write {
     struct raft_job *job;
     struct machine_effects *effects;
     unsigned group; /* of the effects or the bodies */
     uint64_t applied;
-    uint64_t bodies_before; /* of entries before this index; 0: no removal */
+    uint64_t bodies_before;   /* of entries before this index; 0: no removal */
+    struct store_batch *page; /* a recorder */
+    bool sync;                /* the page is only written when it is durable */
+    sim_fire_fn *written;     /* called with the node and these two */
+    uint64_t a, b;
 };
 
 struct sim_node {
@@ -196,6 +209,7 @@ struct sim_node {
     size_t writing_count;
     struct sim_waiting *waiting;
     size_t waiting_count, waiting_cap;
+    struct sim_places *places; /* what a sim_cluster has in the process; NULL */
 };
 
 /* The first start writes the groups' first records. */
@@ -215,6 +229,26 @@ uint64_t sim_node_clock(const struct sim_node *node);
 uint64_t sim_node_wall(const struct sim_node *node);
 struct sim_node *sim_node_of(struct sim *sim, const struct raft_node *id);
 uint64_t sim_replica(unsigned group, unsigned node);
+/* Is a first replica of the group on the node? */
+bool sim_has_first_replica(const struct sim *sim, unsigned group, unsigned node);
+uint64_t sim_incarnation(unsigned group);
+
+/* The store's whole contents are gone; the node is down. */
+void sim_node_wipe(struct sim_node *node);
+/* Through the node's writer, in order with everything else; takes the recorder. written is called as an event of the
+ * node when it is written (or, with sync, durable). */
+void sim_node_write(struct sim_node *node, struct store_batch *page, bool sync, sim_fire_fn *written, uint64_t a,
+                    uint64_t b);
+/* A replica leaves Raft, as raft_thread_take_out() does; its machine takes nothing any more. */
+void sim_group_take_out(struct sim_node *node, unsigned group);
+/* After that, and when everything has been written: there is no replica any more until it is opened. */
+void sim_group_close(struct sim_node *node, unsigned group);
+/* It has a machine that is to be used. */
+bool sim_group_works(const struct sim_node *node, unsigned group);
+/* As at a start: what the store has of it. */
+void sim_group_open(struct sim_node *node, unsigned group);
+/* Its state is not used any more: the machine goes, the log and the vote stay. */
+void sim_group_distrust(struct sim_node *node, unsigned group);
 
 /* Proposes / reads on this node; errors come back at once through the return value, and then done is not called. */
 enum cq_rc sim_node_propose(struct sim_node *node, struct raft_proposal *proposal, sim_done_fn *done, void *arg,
@@ -234,6 +268,10 @@ void sim_check_turn(struct sim_node *node);
 /* A node tells a client that the entry with this hash took effect at index. */
 void sim_check_acknowledged(struct sim_node *node, unsigned group, uint64_t index, uint64_t hash);
 uint64_t sim_check_last_committed(const struct sim *sim, unsigned group);
+/* The replica on this node was opened again: it hands out from its applied index on. */
+void sim_check_opened(struct sim_node *node, unsigned group);
+/* This replica's store is gone: it must never take part again. */
+void sim_check_forgotten(struct sim *sim, unsigned group, uint64_t replica);
 /* At the end, with everything healed: replicas equal, logs matching, nothing committed missing. */
 void sim_check_end(struct sim *sim);
 

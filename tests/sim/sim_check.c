@@ -1,10 +1,11 @@
-/* The five properties of Raft, and that replicas are replicas.
+/* The properties of Raft, and that replicas are replicas.
  *   election safety         at most one leader of a term
  *   leader append-only      a leader's log only grows
  *   log matching            same index and term: same entry, and everything before it the same
  *   leader completeness     a new leader has every committed entry
+ *   configuration safety    one change at a time, a vote only for who has caught up, and never for who has forgotten
  *   state machine safety    no two nodes hand out different entries for one index, and all outcomes are the same */
-#include "sim.h"
+#include "sim_cluster.h"
 
 #include "base/cq_hash.h"
 #include "base/cq_mem.h"
@@ -25,6 +26,8 @@ struct leader_of {
     uint32_t life;
 };
 
+#define FORGOTTEN_MAX 256
+
 struct group_check {
     struct committed *committed; /* index i + 1 */
     size_t count, cap;
@@ -32,6 +35,9 @@ struct group_check {
     size_t leader_count, leader_cap;
     uint64_t handed_out[SIM_NODES_MAX]; /* last index, in the node's present life */
     uint32_t life[SIM_NODES_MAX];
+    uint64_t conf_seen[SIM_NODES_MAX];
+    uint64_t forgotten[FORGOTTEN_MAX]; /* replica ids whose stores are gone */
+    size_t forgotten_count;
 };
 
 struct sim_check {
@@ -113,11 +119,83 @@ void sim_check_role(struct sim_node *node, const struct raft_role_change *change
     check_completeness(node, check, change->group - 1);
 }
 
+/* ---- Members ---- */
+
+void sim_check_opened(struct sim_node *node, unsigned g)
+{
+    struct group_check *check = &node->sim->check->groups[g];
+    check->life[node->index] = 0;
+    check->conf_seen[node->index] = 0;
+    for (size_t i = 0; i < check->forgotten_count; i++)
+        if (check->forgotten[i] == node->groups[g].replica)
+            sim_fail(node->sim, "n%u: replica %llu of group %u takes part again, and does not know what it promised",
+                     node->index, (unsigned long long)node->groups[g].replica, g + 1);
+}
+
+void sim_check_forgotten(struct sim *sim, unsigned g, uint64_t replica)
+{
+    struct group_check *check = &sim->check->groups[g];
+    if (check->forgotten_count < FORGOTTEN_MAX)
+        check->forgotten[check->forgotten_count++] = replica;
+}
+
+static bool is_one_change(const struct raft_conf *a, const struct raft_conf *b)
+{
+    size_t kept = 0, same = 0;
+    for (size_t i = 0; i < a->count; i++) {
+        const struct raft_member *other = raft_conf_find(b, a->members[i].replica);
+        kept += other != NULL;
+        same += other && other->role == a->members[i].role;
+    }
+    size_t gone = a->count - kept, come = b->count - kept, other_role = kept - same;
+    return gone + come + other_role <= 1;
+}
+
+static bool has_vote(const struct raft_conf *conf, uint64_t replica)
+{
+    const struct raft_member *member = raft_conf_find(conf, replica);
+    return member && member->role == RAFT_MEMBER_VOTER;
+}
+
+/* At the leader that has just proposed it. */
+static void check_promoted(struct sim_node *node, const struct raft_group *group, const struct raft_conf *before,
+                           const struct raft_conf_at *now)
+{
+    for (size_t i = 0; i < now->conf.count; i++) {
+        uint64_t replica = now->conf.members[i].replica;
+        if (!has_vote(&now->conf, replica) || has_vote(before, replica))
+            continue;
+        uint64_t match = raft_host_match(node->host, group->owner.group, replica);
+        if (match + MEMBER_NEAR + 1 < now->index)
+            sim_fail(node->sim, "n%u: replica %llu of group %u gets its vote at %llu, and has only %llu", node->index,
+                     (unsigned long long)replica, group->owner.group, (unsigned long long)now->index,
+                     (unsigned long long)match);
+    }
+}
+
+static void check_members(struct sim_node *node, unsigned g)
+{
+    const struct raft_group *group = host_group(node, g);
+    struct group_check *check = &node->sim->check->groups[g];
+    const struct raft_conf_at *last = &group->confs[group->conf_count - 1];
+    if (check->conf_seen[node->index] == last->index || group->conf_count < 2)
+        return;
+    check->conf_seen[node->index] = last->index;
+    const struct raft_conf_at *before = last - 1;
+    if (!is_one_change(&before->conf, &last->conf) || before->index > group->commit)
+        sim_fail(node->sim, "n%u: the members of group %u change at %llu in more than one way, or too early",
+                 node->index, g + 1, (unsigned long long)last->index);
+    if (node->sim->cluster && raft_log_term(&group->log, last->index) == node->groups[g].term)
+        check_promoted(node, group, &before->conf, last);
+}
+
 void sim_check_turn(struct sim_node *node)
 {
     for (unsigned g = 0; g < node->sim->options.groups && !node->sim->failures; g++) {
         struct sim_group *group = &node->groups[g];
-        if (group->role != RAFT_GROUP_LEADER)
+        if (host_group(node, g) && group->role == RAFT_GROUP_LEADER)
+            check_members(node, g);
+        if (!host_group(node, g) || group->role != RAFT_GROUP_LEADER)
             continue;
         const struct raft_log *log = &host_group(node, g)->log;
         uint64_t last = raft_log_last(log);
@@ -240,6 +318,14 @@ static void check_records(struct sim_node *node, unsigned g)
     raft_load_free(&load);
 }
 
+static struct sim_node *first_with(struct sim *sim, unsigned g)
+{
+    unsigned i = 0;
+    while (!sim->nodes[i]->groups[g].machine)
+        i++;
+    return sim->nodes[i];
+}
+
 static void check_applied(struct sim_node *node, unsigned g)
 {
     const struct machine *machine = node->groups[g].machine;
@@ -250,22 +336,26 @@ static void check_applied(struct sim_node *node, unsigned g)
                  (unsigned long long)applied, g + 1, (unsigned long long)committed);
         return;
     }
-    const struct machine *other = node->sim->nodes[0]->groups[g].machine;
+    const struct sim_node *first_node = first_with(node->sim, g);
+    const struct machine *other = first_node->groups[g].machine;
     machine->ops->digest(machine, digest);
     other->ops->digest(other, first);
     if (memcmp(digest, first, sizeof digest) != 0)
-        sim_fail(node->sim, "n0 and n%u have different digests of group %u at index %llu", node->index, g + 1,
-                 (unsigned long long)applied);
+        sim_fail(node->sim, "n%u and n%u have different digests of group %u at index %llu", first_node->index,
+                 node->index, g + 1, (unsigned long long)applied);
 }
 
 void sim_check_end(struct sim *sim)
 {
     for (unsigned g = 0; g < sim->options.groups; g++) {
         for (unsigned i = 0; i < sim->options.nodes && !sim->failures; i++) {
+            if (!sim->nodes[i]->groups[g].machine)
+                continue;
             check_applied(sim->nodes[i], g);
             check_records(sim->nodes[i], g);
             for (unsigned j = 0; j < i; j++)
-                check_logs(sim->nodes[i], sim->nodes[j], g);
+                if (sim->nodes[j]->groups[g].machine)
+                    check_logs(sim->nodes[i], sim->nodes[j], g);
         }
     }
 }

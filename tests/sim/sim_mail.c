@@ -155,11 +155,22 @@ static bool enough(const struct mail *mail, const struct mail_options *options)
     return mail->operations >= options->operations && mail->faults >= options->faults;
 }
 
+/* Moves end, and whoever has to be copied is. */
+static void settle_replicas(struct sim *sim)
+{
+    for (int i = 0; i < 60 && !sim_cluster_idle(sim) && !sim->failures; i++)
+        sim_run(sim, sim->now + SIM_S);
+    if (!sim->failures && !sim_cluster_idle(sim))
+        sim_fail(sim, "moves and copies do not end in a healed cluster");
+}
+
 /* Everything works again: what is under way must end, replicas must become equal. */
 static void wind_down(struct mail *mail)
 {
     struct sim *sim = mail->sim;
     mail->quiet = true;
+    if (sim->cluster)
+        sim_cluster_stop(sim);
     sim_faults_stop(mail);
     sim_run(sim, sim->now + 4 * SIM_S); /* as long as a pause can last */
     for (int i = 0; i < 60 && !mail_clients_idle(mail) && !sim->failures; i++)
@@ -167,6 +178,8 @@ static void wind_down(struct mail *mail)
     if (!mail_clients_idle(mail))
         sim_fail(sim, "operations do not end in a healed cluster");
     sim_run(sim, sim->now + 3 * SIM_S);
+    if (sim->cluster)
+        settle_replicas(sim);
     mail->settled = true;
     sim_run(sim, sim->now + 4 * SIM_S);
 }
@@ -180,6 +193,8 @@ static void run(struct mail *mail, const struct mail_options *options)
     mail_clients_start(mail);
     mail_watchers_start(mail);
     sim_faults_start(mail);
+    if (sim->cluster)
+        sim_cluster_start(sim);
     sim_at(sim, BACKGROUND_US, background, mail, 0, 0);
     while (!enough(mail, options) && !sim->failures)
         sim_run(sim, sim->now + 500 * SIM_MS);
@@ -189,6 +204,8 @@ static void run(struct mail *mail, const struct mail_options *options)
         mail_check_end(mail);
     if (!sim->failures)
         mail_relay_check_end(mail);
+    if (!sim->failures && sim->cluster)
+        sim_cluster_check_end(sim);
 }
 
 static void populate(struct mail *mail)
@@ -215,18 +232,25 @@ static void fill_result(const struct mail *mail, struct mail_result *result)
     snprintf(result->failure, sizeof result->failure, "%s", sim->failure);
     for (unsigned g = 0; g < sim->options.groups; g++)
         result->committed += sim_check_last_committed(sim, g);
+    if (sim->cluster)
+        result->changes = sim->cluster->counts;
 }
 
 void mail_run(const struct mail_options *options, struct mail_result *result_r)
 {
     struct mail mail = {0};
+    const bool changing = options->seed % 8 == MAIL_CHANGING_SEEDS;
     const struct sim_options sim_options = {
         .seed = options->seed,
         .nodes = options->nodes           ? options->nodes
                  : options->seed % 8 == 7 ? 5
+                 : changing               ? 4 + options->seed / 8 % 2
                                           : 3,
         .groups = 3,
         .trace = options->trace,
+        .changing = changing,
+        .replicas = changing ? 3 : 0,
+        .keep_entries = changing ? 40 + options->seed % 100 : 0,
     };
     mail.sim = sim_new(&sim_options, &mail_app, &mail);
     model_init(&mail.model, mail.sim, 6);

@@ -3,6 +3,7 @@
 #ifndef SIM_MAIL_H
 #define SIM_MAIL_H
 
+#include "sim_cluster.h"
 #include "sim_model.h"
 #include "state/mail_machine.h"
 
@@ -29,6 +30,7 @@ struct mail_staging {
 };
 
 /* One seed in so many has such mailboxes, and a client for them. */
+#define MAIL_CHANGING_SEEDS 3 /* of eight seeds this one: replicas come, go, are lost and are copied */
 #define MAIL_BULK_SEEDS 100
 #define MAIL_BULK_OPERATIONS 20
 
@@ -179,6 +181,7 @@ struct mail_result {
     char failure[512];
     uint64_t operations, acknowledged, reads, unknown, committed, virtual_us, fingerprint;
     unsigned faults;
+    struct sim_cluster_counts changes;
 };
 void mail_run(const struct mail_options *options, struct mail_result *result_r);
 

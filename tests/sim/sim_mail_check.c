@@ -250,9 +250,11 @@ void mail_check_end(struct mail *mail)
     sim_check_end(sim);
     for (unsigned i = 0; i < sim->options.nodes && !sim->failures; i++) {
         for (unsigned g = 0; g < sim->options.groups; g++)
-            verify_digest(mail, sim->nodes[i], g);
+            if (sim->nodes[i]->groups[g].machine)
+                verify_digest(mail, sim->nodes[i], g);
         for (size_t a = 0; a < mail->model.account_count && !sim->failures; a++)
-            look_at_account(mail, sim->nodes[i], &mail->model.accounts[a]);
+            if (sim->nodes[i]->groups[mail->model.accounts[a].group].machine)
+                look_at_account(mail, sim->nodes[i], &mail->model.accounts[a]);
     }
     mail_watchers_end(mail);
 }

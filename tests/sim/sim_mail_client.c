@@ -438,7 +438,9 @@ static void arrive(struct sim *sim, void *arg, uint64_t index, uint64_t b)
     struct request *request = arg;
     struct sim_node *node = sim->nodes[index];
     (void)b;
-    if (request->op.command) {
+    if (!sim_group_works(node, group_of(&request->op))) {
+        refuse(request, node, CQ_E_UNAVAILABLE);
+    } else if (request->op.command) {
         propose(request, node);
     } else {
         enum cq_rc rc = sim_node_read(node, group_of(&request->op), read_done, request, request_free);

@@ -113,6 +113,7 @@ void mail_relay_check_end(struct mail *mail)
             sim_fail(sim, "%zu of %zu events of group %u were published in a healed cluster", outbox->published,
                      outbox->count, g + 1);
         for (unsigned i = 0; i < sim->options.nodes && !sim->failures; i++)
-            check_waiting(mail, sim->nodes[i], g);
+            if (sim->nodes[i]->groups[g].machine)
+                check_waiting(mail, sim->nodes[i], g);
     }
 }

@@ -30,6 +30,7 @@ struct settings {
 struct tally {
     uint64_t passed, failed, first_failed;
     uint64_t operations, acknowledged, reads, unknown, committed, faults, virtual_us;
+    struct sim_cluster_counts changes;
 };
 
 struct worker {
@@ -93,6 +94,27 @@ static bool read_all(int fd, void *to, size_t len)
     return true;
 }
 
+static void add_changes(struct sim_cluster_counts *sum, const struct sim_cluster_counts *one)
+{
+    sum->moves += one->moves;
+    sum->cancelled += one->cancelled;
+    sum->wiped += one->wiped;
+    sum->damaged += one->damaged;
+    sum->copies += one->copies;
+    sum->failed += one->failed;
+    sum->digests += one->digests;
+    sum->kept += one->kept;
+    sum->destroyed += one->destroyed;
+}
+
+static void show_changes(const struct sim_cluster_counts *c)
+{
+    if (c->moves + c->wiped + c->damaged)
+        printf("%u moves (%u taken back), %u stores lost, %u damaged, %u copies (%u with the log kept), %u cut (%u by "
+               "the digest), %u replicas destroyed\n",
+               c->moves, c->cancelled, c->wiped, c->damaged, c->copies, c->kept, c->failed, c->digests, c->destroyed);
+}
+
 static void count(struct tally *tally, const struct settings *settings, const struct worker *worker, bool told,
                   const struct mail_result *result)
 {
@@ -104,6 +126,7 @@ static void count(struct tally *tally, const struct settings *settings, const st
         tally->committed += result->committed;
         tally->faults += result->faults;
         tally->virtual_us += result->virtual_us;
+        add_changes(&tally->changes, &result->changes);
     }
     if (settings->fingerprints && told)
         printf("seed %" PRIu64 " has the history %016" PRIx64 "\n", worker->seed, result->fingerprint);
@@ -214,6 +237,8 @@ static void show(const struct settings *settings, const struct tally *tally)
                " without an answer), %" PRIu64 " entries committed, %" PRIu64 " faults, %" PRIu64 " virtual seconds\n",
                tally->operations, tally->acknowledged, tally->reads, tally->unknown, tally->committed, tally->faults,
                tally->virtual_us / SIM_S);
+    if (!settings->quiet)
+        show_changes(&tally->changes);
     if (tally->failed && settings->quiet)
         printf("first failed seed %" PRIu64 "\n", tally->first_failed);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", tally->passed, tally->failed);
@@ -230,6 +255,7 @@ static int run_one(const struct settings *settings)
            options.seed, result.passed ? "passed" : "failed: ", result.failure, result.operations, result.acknowledged,
            result.reads, result.unknown, result.committed, result.faults, result.virtual_us / SIM_MS,
            result.fingerprint);
+    show_changes(&result.changes);
     printf("%d passed, %d failed\n", result.passed, !result.passed);
     return result.passed ? 0 : 1;
 }

@@ -112,6 +112,11 @@ bool sim_net_blocked(const struct sim *sim, unsigned from, unsigned to)
     return sim->net->links[from][to].blocked;
 }
 
+uint64_t sim_net_delay(struct sim *sim)
+{
+    return sim_between(sim, 50, 50 + sim->net->delay_us);
+}
+
 void sim_net_heal(struct sim *sim)
 {
     for (unsigned a = 0; a < sim->options.nodes; a++) {

@@ -1,8 +1,10 @@
 /* A node: the Raft host, and what the server's threads do around it (writer, apply, loads), as events. */
-#include "sim.h"
+#include "sim_cluster.h"
 
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
+#include "node/replica_record.h"
+#include "reseed/reseed_record.h"
 #include "state/mail_machine.h"
 #include "store/store_mem.h"
 
@@ -14,6 +16,18 @@
 uint64_t sim_replica(unsigned group, unsigned node)
 {
     return 1000 + group * 10 + node;
+}
+
+/* With fewer replicas than nodes, each group is elsewhere. */
+bool sim_has_first_replica(const struct sim *sim, unsigned group, unsigned node)
+{
+    unsigned nodes = sim->options.nodes, count = sim->options.replicas ? sim->options.replicas : nodes;
+    return (node + nodes - group % nodes) % nodes < count;
+}
+
+uint64_t sim_incarnation(unsigned group)
+{
+    return 7000 + group;
 }
 
 struct sim_node *sim_node_of(struct sim *sim, const struct raft_node *id)
@@ -75,12 +89,13 @@ static void write_start(struct sim_node *node);
 static void write_free(struct sim_write *write)
 {
     raft_job_free(&write->job); /* effects of a dead process go with its machine */
+    store_batch_free(&write->page);
 }
 
 static bool has_job(const struct sim_write *writes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (writes[i].job)
+        if (writes[i].job || writes[i].sync)
             return true;
     }
     return false;
@@ -93,6 +108,12 @@ static void effects_done(struct sim_node *node, struct sim_write *write)
     group->written_applied = write->applied;
 }
 
+static void page_done(struct sim_node *node, struct sim_write *write)
+{
+    store_batch_free(&write->page);
+    sim_at_node(node->sim, node, 1, write->written, node, NULL, write->a, write->b);
+}
+
 static void writes_done(struct sim *sim, void *arg, uint64_t synced, uint64_t b)
 {
     struct sim_node *node = arg;
@@ -102,13 +123,16 @@ static void writes_done(struct sim *sim, void *arg, uint64_t synced, uint64_t b)
     for (size_t i = 0; i < node->writing_count; i++) {
         if (node->writing[i].effects)
             effects_done(node, &node->writing[i]);
+        if (node->writing[i].page)
+            page_done(node, &node->writing[i]);
     }
     for (size_t i = 0; i < node->writing_count; i++) {
         if (node->writing[i].job)
             raft_host_persisted(node->host, node->writing[i].job);
     }
     for (unsigned g = 0; synced && g < sim->options.groups; g++)
-        raft_host_durable_applied(node->host, g + 1, node->groups[g].written_applied);
+        if (sim_group_works(node, g))
+            raft_host_durable_applied(node->host, g + 1, node->groups[g].written_applied);
     free(node->writing);
     node->writing = NULL;
     node->writing_count = 0;
@@ -142,6 +166,8 @@ static void write_encode(struct sim_node *node, const struct sim_write *write, s
         node->groups[write->group].machine->ops->effects_encode(write->effects, batch);
     if (write->bodies_before)
         remove_bodies(node, write, batch);
+    if (write->page)
+        store_batch_replay(write->page, batch);
 }
 
 static void write_start(struct sim_node *node)
@@ -171,6 +197,12 @@ static void write_add(struct sim_node *node, struct sim_write write)
     }
     node->writes[node->write_count++] = write;
     write_start(node);
+}
+
+void sim_node_write(struct sim_node *node, struct store_batch *page, bool sync, sim_fire_fn *written, uint64_t a,
+                    uint64_t b)
+{
+    write_add(node, (struct sim_write){.page = page, .sync = sync, .written = written, .a = a, .b = b});
 }
 
 /* ---- Who waits for what ---- */
@@ -211,6 +243,12 @@ static void answer(struct sim_node *node, uint64_t cookie, enum cq_rc rc, uint64
 /* ---- Apply ---- */
 
 static void apply_plan(struct sim_node *node, unsigned g);
+
+bool sim_group_works(const struct sim_node *node, unsigned g)
+{
+    const struct sim_group *group = &node->groups[g];
+    return group->machine && !group->detached && !group->suspect;
+}
 
 static void serve_reads(struct sim_node *node, struct sim_group *group)
 {
@@ -253,6 +291,8 @@ static void apply(struct sim *sim, void *arg, uint64_t g, uint64_t b)
     size_t count = group->queue_count < 16 ? group->queue_count : 16;
     (void)sim, (void)b;
     group->applying = false;
+    if (!sim_group_works(node, (unsigned)g))
+        return;
     for (size_t i = 0; i < count; i++) {
         apply_one(node, group, &group->queue[i]);
         raft_bytes_unref(&group->queue[i].owner);
@@ -273,7 +313,7 @@ static void apply(struct sim *sim, void *arg, uint64_t g, uint64_t b)
 static void apply_plan(struct sim_node *node, unsigned g)
 {
     struct sim_group *group = &node->groups[g];
-    if (group->applying || (!group->queue_count && !group->read_count))
+    if (group->applying || !sim_group_works(node, g) || (!group->queue_count && !group->read_count))
         return;
     group->applying = true;
     sim_at_node(node->sim, node, sim_between(node->sim, 10, 100), apply, node, NULL, g, 0);
@@ -392,19 +432,28 @@ static void out_group_failed(void *ctx, uint32_t group, const struct cq_err *why
 
 /* ---- Starting and ending ---- */
 
-static void bootstrap(struct sim_node *node)
+static void bootstrap_group(struct sim_node *node, unsigned g, struct store_batch *batch)
 {
     struct sim *sim = node->sim;
-    struct store_batch *batch = store_batch_new(node->store);
-    for (unsigned g = 0; g < sim->options.groups; g++) {
-        struct raft_member members[SIM_NODES_MAX];
-        for (unsigned i = 0; i < sim->options.nodes; i++) {
-            members[i] = (struct raft_member){.replica = sim_replica(g, i), .role = RAFT_MEMBER_VOTER};
-            members[i].node.uuid[15] = (uint8_t)(i + 1);
-        }
-        CQ_ASSERT(raft_boot_write(batch, g + 1, sim_replica(g, node->index), members, sim->options.nodes, NULL) ==
-                  CQ_OK);
+    struct raft_member members[SIM_NODES_MAX];
+    const struct replica_record record = {g + 1, 1, sim_replica(g, node->index), sim_incarnation(g)};
+    unsigned count = 0;
+    for (unsigned i = 0; i < sim->options.nodes; i++) {
+        if (!sim_has_first_replica(sim, g, i))
+            continue;
+        members[count] = (struct raft_member){.replica = sim_replica(g, i), .role = RAFT_MEMBER_VOTER};
+        members[count++].node.uuid[15] = (uint8_t)(i + 1);
     }
+    CQ_ASSERT(raft_boot_write(batch, g + 1, record.replica, members, count, NULL) == CQ_OK);
+    replica_record_put(batch, &record);
+}
+
+static void bootstrap(struct sim_node *node)
+{
+    struct store_batch *batch = store_batch_new(node->store);
+    for (unsigned g = 0; g < node->sim->options.groups; g++)
+        if (sim_has_first_replica(node->sim, g, node->index))
+            bootstrap_group(node, g, batch);
     CQ_ASSERT(store_write(node->store, batch, true, NULL) == CQ_OK);
     store_batch_free(&batch);
 }
@@ -425,30 +474,70 @@ void sim_node_new(struct sim *sim, unsigned index)
     bootstrap(node);
 }
 
-static void group_open(struct sim_node *node, unsigned g)
+/* The replica's record; *suspect_r: an unfinished re-seeding says that its state is not to be used. */
+static bool find_record(const struct sim_node *node, unsigned g, struct replica_record *record_r, bool *suspect_r)
 {
-    struct sim *sim = node->sim;
-    struct sim_group *group = &node->groups[g];
+    struct replica_record records[SIM_GROUPS_MAX];
+    struct reseed_record reseed;
+    size_t count = 0;
+    CQ_ASSERT(replica_records_read(node->store, records, SIM_GROUPS_MAX, &count, NULL) == CQ_OK);
+    *suspect_r = reseed_record_read(node->store, g + 1, &reseed, NULL) == CQ_OK && reseed.phase != RESEED_CLEANUP &&
+                 reseed.suspect == SUSPECT_STATE;
+    for (size_t i = 0; i < count; i++) {
+        if (records[i].group != g + 1)
+            continue;
+        *record_r = records[i];
+        return true;
+    }
+    return false;
+}
+
+static bool open_machine(struct sim_node *node, struct sim_group *group)
+{
+    const struct machine_config config = {.store = node->store,
+                                          .group = group->group,
+                                          .generation = group->generation,
+                                          .incarnation = group->incarnation};
+    struct cq_err err = {0};
+    if (group->suspect || node->sim->app->open(&config, &group->machine, &err) == CQ_OK)
+        return true;
+    sim_fail(node->sim, "n%u: group %u: the machine does not open: %s", node->index, group->group, err.text);
+    return false;
+}
+
+static void join_host(struct sim_node *node, struct sim_group *group)
+{
     struct raft_boot *boot = NULL;
     struct cq_err err = {0};
-    *group = (struct sim_group){.group = g + 1, .replica = sim_replica(g, node->index), .first_index = 1};
-    const struct machine_config config = {
-        .store = node->store, .group = g + 1, .generation = 1, .incarnation = 7000 + g};
-    if (sim->app->open(&config, &group->machine, &err) != CQ_OK) {
-        sim_fail(sim, "n%u: group %u: the machine does not open: %s", node->index, g + 1, err.text);
+    const struct raft_group_config config = {.group = group->group,
+                                             .replica = group->replica,
+                                             .incarnation = group->incarnation,
+                                             .applied =
+                                                 group->machine ? group->machine->ops->applied(group->machine) : 0,
+                                             .stand = group->suspect ? RAFT_SILENT : RAFT_STANDS};
+    group->written_applied = config.applied;
+    if (raft_boot_read(node->store, group->group, group->replica, &boot, &err) != CQ_OK)
+        sim_fail(node->sim, "n%u: group %u: the log does not open: %s", node->index, group->group, err.text);
+    else if (raft_host_add(node->host, &config, &boot, &err) != CQ_OK)
+        sim_fail(node->sim, "n%u: group %u does not start: %s", node->index, group->group, err.text);
+}
+
+void sim_group_open(struct sim_node *node, unsigned g)
+{
+    struct sim_group *group = &node->groups[g];
+    struct replica_record record;
+    bool suspect;
+    *group = (struct sim_group){.group = g + 1, .first_index = 1};
+    if (!find_record(node, g, &record, &suspect))
         return;
-    }
-    if (raft_boot_read(node->store, g + 1, group->replica, &boot, &err) != CQ_OK) {
-        sim_fail(sim, "n%u: group %u: the log does not open: %s", node->index, g + 1, err.text);
-        return;
-    }
-    const struct raft_group_config raft_config = {.group = g + 1,
-                                                  .replica = group->replica,
-                                                  .incarnation = config.incarnation,
-                                                  .applied = group->machine->ops->applied(group->machine)};
-    group->written_applied = raft_config.applied;
-    if (raft_host_add(node->host, &raft_config, &boot, &err) != CQ_OK)
-        sim_fail(sim, "n%u: group %u does not start: %s", node->index, g + 1, err.text);
+    group->replica = record.replica;
+    group->generation = record.generation;
+    group->incarnation = record.incarnation;
+    group->suspect =
+        suspect || (node->sim->cluster && node->sim->cluster->damaged[g][node->index] == record.generation);
+    sim_check_opened(node, g);
+    if (open_machine(node, group))
+        join_host(node, group);
 }
 
 void sim_node_start(struct sim_node *node)
@@ -482,10 +571,12 @@ void sim_node_start(struct sim_node *node)
     node->host = raft_host_new(&node->id, &settings, &output, cq_prng_next(&sim->prng), sim_node_clock(node));
     sim_trace(sim, "n%u: starts", node->index);
     for (unsigned g = 0; g < sim->options.groups && !sim->failures; g++)
-        group_open(node, g);
+        sim_group_open(node, g);
     if (!sim->failures)
         sim_node_turn(node);
     sim_net_node_up(sim, node->index);
+    if (sim->cluster)
+        sim_places_start(node);
 }
 
 static void group_close(struct sim_group *group)
@@ -499,9 +590,68 @@ static void group_close(struct sim_group *group)
     *group = (struct sim_group){0};
 }
 
+static void fail_later(struct sim_node *node, uint64_t cookie, enum cq_rc rc)
+{
+    if (cookie)
+        sim_at_node(node->sim, node, 1, failed_later, node, NULL, cookie, rc);
+}
+
+/* Whoever waits for what is not applied here any more is told. */
+static void drop_queue(struct sim_node *node, struct sim_group *group)
+{
+    for (size_t i = 0; i < group->queue_count; i++) {
+        fail_later(node, group->queue[i].cookie, CQ_E_UNKNOWN_OUTCOME);
+        raft_bytes_unref(&group->queue[i].owner);
+    }
+    for (size_t i = 0; i < group->read_count; i++)
+        fail_later(node, group->reads[i].cookie, CQ_E_UNAVAILABLE);
+    group->queue_count = group->read_count = 0;
+}
+
+void sim_group_take_out(struct sim_node *node, unsigned g)
+{
+    struct sim_group *group = &node->groups[g];
+    raft_host_remove(node->host, group->group);
+    group->detached = true;
+    group->role = RAFT_GROUP_FOLLOWER;
+    drop_queue(node, group);
+    sim_node_turn(node);
+}
+
+void sim_group_close(struct sim_node *node, unsigned g)
+{
+    group_close(&node->groups[g]);
+    node->groups[g].group = g + 1;
+}
+
+/* The machine is closed when its effects have been written. */
+static void machine_goes(struct sim *sim, void *arg, uint64_t g, uint64_t b)
+{
+    struct sim_node *node = arg;
+    struct sim_group *group = &node->groups[g];
+    (void)sim, (void)b;
+    if (group->machine && group->suspect && !group->detached) {
+        group->machine->ops->close(group->machine);
+        group->machine = NULL;
+        group->detached = false;
+    }
+}
+
+void sim_group_distrust(struct sim_node *node, unsigned g)
+{
+    struct sim_group *group = &node->groups[g];
+    group->suspect = true;
+    raft_host_stand(node->host, group->group, RAFT_SILENT);
+    drop_queue(node, group);
+    sim_node_write(node, store_batch_recorder_new(), false, machine_goes, g, 0);
+    sim_node_turn(node);
+}
+
 /* Everything that only the process knew. */
 static void process_end(struct sim_node *node)
 {
+    if (node->places)
+        sim_places_end(node);
     node->life++;
     raft_host_free(&node->host);
     for (size_t i = 0; i < node->writing_count; i++)
@@ -533,6 +683,13 @@ void sim_node_crash(struct sim_node *node, bool power)
     sim_trace(sim, "n%u: %s, %zu of %zu unsynced batches stay", node->index, power ? "loses power" : "is killed", keep,
               unsynced);
     sim_net_node_down(sim, node->index);
+}
+
+void sim_node_wipe(struct sim_node *node)
+{
+    CQ_ASSERT(!sim_node_up(node));
+    store_close(&node->store);
+    node->store = store_mem_new();
 }
 
 void sim_node_pause(struct sim_node *node, uint64_t us)
@@ -580,7 +737,7 @@ struct sim_node *sim_leader(struct sim *sim, unsigned group)
     struct sim_node *leader = NULL;
     for (unsigned i = 0; i < sim->options.nodes; i++) {
         struct sim_node *node = sim->nodes[i];
-        if (!sim_node_up(node) || node->groups[group].role != RAFT_GROUP_LEADER)
+        if (!sim_node_up(node) || node->groups[group].role != RAFT_GROUP_LEADER || node->groups[group].suspect)
             continue;
         if (!leader || node->groups[group].term > leader->groups[group].term)
             leader = node;

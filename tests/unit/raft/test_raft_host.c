@@ -1,6 +1,7 @@
 /* Stories about the Raft host on several nodes, with the toy machine in the simulator. */
 #include "sim_toy.h"
 
+#include "node/replica_record.h"
 #include "raft_private.h"
 #include "store/store_mem.h"
 
@@ -385,6 +386,8 @@ static enum raft_install_log copy_state(struct sim_node *leader, struct sim_node
     copy_family(leader->store, to->store, STORE_LOCAL);
     enum raft_install_log log = RAFT_INSTALL_KEPT;
     struct store_batch *batch = store_batch_new(to->store);
+    const struct replica_record record = {1, 1, install.replica, sim_incarnation(0)}; /* not the leader's */
+    replica_record_put(batch, &record);
     assert_int_equal(raft_boot_install(to->store, batch, &install, &log, NULL), CQ_OK);
     assert_int_equal(store_write(to->store, batch, true, NULL), CQ_OK);
     store_batch_free(&batch);

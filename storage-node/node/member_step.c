@@ -71,6 +71,8 @@ static enum cq_rc add(struct raft_host *host, const struct member_wish *w, struc
         return CQ_FAIL(err, CQ_E_LIMIT, "shard %u has %u members already", w->group, RAFT_MEMBERS_MAX);
     look->members[look->count++] =
         (struct raft_progress){.member = {.replica = w->replica, .node = w->node, .role = RAFT_MEMBER_STANDBY}};
+    if (planted(PLANT_PROMOTE_EARLY))
+        look->members[look->count - 1].member.role = RAFT_MEMBER_VOTER;
     return propose(host, w, look);
 }
 

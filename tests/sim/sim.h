@@ -270,6 +270,9 @@ void sim_check_acknowledged(struct sim_node *node, unsigned group, uint64_t inde
 uint64_t sim_check_last_committed(const struct sim *sim, unsigned group);
 /* The replica on this node was opened again: it hands out from its applied index on. */
 void sim_check_opened(struct sim_node *node, unsigned group);
+/* It leaves Raft, to come back with a copied state; it is under Raft again: what it acknowledged it must have. */
+void sim_check_left(struct sim_node *node, unsigned group);
+void sim_check_joined(struct sim_node *node, unsigned group);
 /* This replica's store is gone: it must never take part again. */
 void sim_check_forgotten(struct sim *sim, unsigned group, uint64_t replica);
 /* At the end, with everything healed: replicas equal, logs matching, nothing committed missing. */

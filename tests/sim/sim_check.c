@@ -36,6 +36,8 @@ struct group_check {
     uint64_t handed_out[SIM_NODES_MAX]; /* last index, in the node's present life */
     uint32_t life[SIM_NODES_MAX];
     uint64_t conf_seen[SIM_NODES_MAX];
+    /* The last committed entry that the replica had, durably, when it left Raft. */
+    uint64_t had[SIM_NODES_MAX], had_replica[SIM_NODES_MAX];
     uint64_t forgotten[FORGOTTEN_MAX]; /* replica ids whose stores are gone */
     size_t forgotten_count;
 };
@@ -130,6 +132,27 @@ void sim_check_opened(struct sim_node *node, unsigned g)
         if (check->forgotten[i] == node->groups[g].replica)
             sim_fail(node->sim, "n%u: replica %llu of group %u takes part again, and does not know what it promised",
                      node->index, (unsigned long long)node->groups[g].replica, g + 1);
+}
+
+void sim_check_left(struct sim_node *node, unsigned g)
+{
+    struct group_check *check = &node->sim->check->groups[g];
+    const struct raft_group *group = host_group(node, g);
+    uint64_t index = !group ? 0 : group->stored < check->count ? group->stored : check->count;
+    while (index && raft_log_term(&group->log, index) != check->committed[index - 1].term)
+        index--;
+    check->had[node->index] = index;
+    check->had_replica[node->index] = group ? group->owner.replica : 0;
+}
+
+void sim_check_joined(struct sim_node *node, unsigned g)
+{
+    const struct group_check *check = &node->sim->check->groups[g];
+    const struct raft_group *group = host_group(node, g);
+    if (group->owner.replica == check->had_replica[node->index] && raft_log_last(&group->log) < check->had[node->index])
+        sim_fail(node->sim, "n%u: replica %llu of group %u has acknowledged %llu, and its log ends at %llu now",
+                 node->index, (unsigned long long)group->owner.replica, g + 1,
+                 (unsigned long long)check->had[node->index], (unsigned long long)raft_log_last(&group->log));
 }
 
 void sim_check_forgotten(struct sim *sim, unsigned g, uint64_t replica)

@@ -45,6 +45,8 @@ void sim_cluster_stop(struct sim *sim);
 bool sim_cluster_idle(struct sim *sim);
 /* At the end: members, map and stores agree, and nothing is left of what has gone. */
 void sim_cluster_check_end(struct sim *sim);
+/* The node's replica is the one that the map names, and works. */
+bool sim_place_in_order(struct sim *sim, unsigned group, unsigned node);
 /* Every replica of the group is the one that the map names and works. */
 bool sim_group_in_order(struct sim *sim, unsigned group);
 void sim_map_set(struct sim *sim, unsigned group, unsigned node, uint64_t replica);

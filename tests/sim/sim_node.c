@@ -520,6 +520,8 @@ static void join_host(struct sim_node *node, struct sim_group *group)
         sim_fail(node->sim, "n%u: group %u: the log does not open: %s", node->index, group->group, err.text);
     else if (raft_host_add(node->host, &config, &boot, &err) != CQ_OK)
         sim_fail(node->sim, "n%u: group %u does not start: %s", node->index, group->group, err.text);
+    else
+        sim_check_joined(node, group->group - 1);
 }
 
 void sim_group_open(struct sim_node *node, unsigned g)
@@ -611,6 +613,7 @@ static void drop_queue(struct sim_node *node, struct sim_group *group)
 void sim_group_take_out(struct sim_node *node, unsigned g)
 {
     struct sim_group *group = &node->groups[g];
+    sim_check_left(node, g);
     raft_host_remove(node->host, group->group);
     group->detached = true;
     group->role = RAFT_GROUP_FOLLOWER;

@@ -485,7 +485,7 @@ void sim_places_end(struct sim_node *node)
 
 /* ---- Is all well? ---- */
 
-static bool place_in_order(struct sim *sim, unsigned g, unsigned i)
+bool sim_place_in_order(struct sim *sim, unsigned g, unsigned i)
 {
     struct sim_node *node = sim->nodes[i];
     const struct sim_group *group = &node->groups[g];
@@ -497,6 +497,6 @@ bool sim_group_in_order(struct sim *sim, unsigned g)
 {
     bool ok = sim->cluster->moves[g].step == TOPOLOGY_MOVE_NONE;
     for (unsigned i = 0; i < sim->options.nodes && ok; i++)
-        ok = place_in_order(sim, g, i);
+        ok = sim_place_in_order(sim, g, i);
     return ok;
 }

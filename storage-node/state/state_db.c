@@ -85,7 +85,7 @@ static void effects_free(struct machine_effects *effects)
 
 struct cq_hash128 db_record_hash(struct cq_slice key, struct cq_slice value)
 {
-    uint8_t small[512];
+    uint8_t small[2048]; /* most summaries fit */
     size_t tail = key.len - STATE_KEY_PREFIX, len = tail + value.len;
     uint8_t *joined = len <= sizeof small ? small : cq_malloc(len);
     memcpy(joined, key.data + STATE_KEY_PREFIX, tail);

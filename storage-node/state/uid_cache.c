@@ -154,6 +154,10 @@ struct uidset uid_entry_all(const struct uid_entry *entry, struct cq_pool *pool)
     roaring_init_iterator(entry->all, &at);
     uint32_t uids[STEP], n;
     while ((n = roaring_read_uint32_iterator(&at, uids, STEP)) > 0) {
+        if (uids[n - 1] - uids[0] == n - 1) { /* most mailboxes are a few ranges */
+            uidset_builder_add(&builder, uids[0], uids[n - 1]);
+            continue;
+        }
         for (uint32_t i = 0; i < n; i++)
             uidset_builder_add(&builder, uids[i], uids[i]);
     }

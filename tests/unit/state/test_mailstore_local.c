@@ -152,6 +152,37 @@ static void an_appended_message_is_opened_fetched_and_read(void **state)
     assert_slice(octets, "hello");
 }
 
+/* Long ranges, single gaps, and both within the piece that is read of the set at once. */
+static void an_opened_mailbox_has_the_uids_that_are_there(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t id = mailbox_named(f, "INBOX");
+    static struct mail_new_message messages[1500];
+    static const uint32_t gone[] = {1, 5, 700, 701, 703, 1024, 1025, 1500, 2048, 2999};
+    struct cq_slice octets = CQ_SLICE("x");
+    struct mail_appended appended;
+    struct uidset expunged;
+    struct uidset_builder builder;
+    struct mail_open open;
+    for (size_t i = 0; i < 1500; i++)
+        messages[i] = (struct mail_new_message){.summary = CQ_SLICE("s"), .octets = &octets, .octet_count = 1};
+    for (unsigned n = 0; n < 2; n++)
+        assert_int_equal(mailstore_append(f->store, &f->account, id, messages, 1500, &appended, &f->err), CQ_OK);
+    uidset_builder_init(&builder, f->pool);
+    for (size_t i = 0; i < sizeof gone / sizeof gone[0]; i++)
+        uidset_builder_add(&builder, gone[i], gone[i]);
+    struct uidset set = uidset_builder_finish(&builder);
+    const struct mail_store change = {.mailbox = id, .uids = &set, .mode = MAIL_STORE_ADD, .flags = MAIL_DELETED};
+    struct uidset modified;
+    uint64_t modseq;
+    assert_int_equal(mailstore_store(f->store, &f->account, &change, f->pool, &modified, &modseq, &f->err), CQ_OK);
+    assert_int_equal(mailstore_expunge(f->store, &f->account, id, &set, f->pool, &expunged, &f->err), CQ_OK);
+    assert_int_equal(mailstore_open(f->store, &f->account, id, f->pool, &open, &f->err), CQ_OK);
+    assert_int_equal(uidset_size(&open.uids), 3000 - sizeof gone / sizeof gone[0]);
+    for (uint32_t uid = 1; uid <= 3000; uid++)
+        assert_int_equal(uidset_contains(&open.uids, uid), !uidset_contains(&set, uid));
+}
+
 static void changes_tell_what_is_new_what_changed_and_what_vanished(void **state)
 {
     struct fixture *f = *state;
@@ -421,6 +452,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_new_account_has_its_six_mailboxes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_mailbox_is_found_by_its_name_as_the_list_has_it, setup, teardown),
         cmocka_unit_test_setup_teardown(an_appended_message_is_opened_fetched_and_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_opened_mailbox_has_the_uids_that_are_there, setup, teardown),
         cmocka_unit_test_setup_teardown(changes_tell_what_is_new_what_changed_and_what_vanished, setup, teardown),
         cmocka_unit_test_setup_teardown(a_staged_body_is_stored_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(a_copy_of_more_than_one_entry_takes_is_one_call, setup, teardown),

@@ -2,6 +2,7 @@
  * cluster carries them out; --watch only looks on, so ending it ends nothing. */
 #include "ctl_storage.h"
 
+#include "base/cq_time.h"
 #include "base/cq_mem.h"
 #include "cluster/move_plan.h"
 #include "cluster/rebalance.h"
@@ -22,10 +23,10 @@ static enum ctl_exit refuse(const char *text)
     return CTL_REFUSED;
 }
 
-enum ctl_exit ctl_tell_system(struct ctl *ctl, const struct topology *t, uint16_t method,
-                              const ProtobufCMessage *message, Chasqui__Mail__Answer **answer_r)
+/* CTL_UNREACHABLE: none of them leads, and nothing has happened. */
+static enum ctl_exit tell_leader(struct ctl *ctl, const struct topology *t, uint16_t method,
+                                 const ProtobufCMessage *message, Chasqui__Mail__Answer **answer_r)
 {
-    enum ctl_exit status = CTL_UNREACHABLE;
     for (size_t i = 0; i < t->node_count; i++) {
         const struct ctl_call call = {.address = t->nodes[i].address,
                                       .peer_roles = RPC_ROLE_STORAGE,
@@ -44,6 +45,17 @@ enum ctl_exit ctl_tell_system(struct ctl *ctl, const struct topology *t, uint16_
         *answer_r = ctl_answer(&reply);
         return *answer_r ? CTL_DONE : refuse("the answer does not decode");
     }
+    return CTL_UNREACHABLE;
+}
+
+enum ctl_exit ctl_tell_system(struct ctl *ctl, const struct topology *t, uint16_t method,
+                              const ProtobufCMessage *message, Chasqui__Mail__Answer **answer_r)
+{
+    uint64_t began = cq_time_mono_us();
+    enum ctl_exit status;
+    do {
+        status = tell_leader(ctl, t, method, message, answer_r);
+    } while (status == CTL_UNREACHABLE && ctl_wait_for_leader(ctl, began));
     if (status == CTL_UNREACHABLE)
         fprintf(stderr, "chasquictl: no storage node leads the system shard; are a majority of its nodes up?\n");
     return status;

@@ -2,7 +2,9 @@
 #include "ctl_storage.h"
 
 #include "base/cq_hex.h"
+#include "base/cq_time.h"
 #include "cluster/topology.h"
+#include "io/io_fiber.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -119,9 +121,30 @@ static void say_leaderless(void)
             "nodes up?\n");
 }
 
+/* Does any node say that it only does not lead? Then there is an election, or the leadership passes. */
+static bool is_being_elected(struct ctl *ctl)
+{
+    const struct topology *known = NULL;
+    for (size_t i = 0; i < ctl->settings.storage.count && !known; i++)
+        ask_topology(ctl, ctl->settings.storage.items[i], CHASQUI__SYSTEM__METHOD__TOPOLOGY_KNOWN, true, &known);
+    bool up = known != NULL;
+    topology_unref(&known);
+    return up;
+}
+
+bool ctl_wait_for_leader(struct ctl *ctl, uint64_t began_us)
+{
+    return cq_time_mono_us() - began_us < CTL_ELECTION_US && is_being_elected(ctl) &&
+           io_fiber_sleep(CTL_ELECTION_PAUSE_MS) == CQ_OK;
+}
+
 enum ctl_exit ctl_topology(struct ctl *ctl, const struct topology **topology_r)
 {
-    enum ctl_exit status = find_topology(ctl, false, topology_r);
+    uint64_t began = cq_time_mono_us();
+    enum ctl_exit status;
+    do {
+        status = find_topology(ctl, false, topology_r);
+    } while (status == CTL_UNREACHABLE && ctl_wait_for_leader(ctl, began));
     if (status == CTL_UNREACHABLE)
         say_leaderless();
     return status;

@@ -29,6 +29,11 @@ Chasqui__Mail__Answer *ctl_answer(const struct rpc_reply_in *reply);
 /* Says on standard error what the node said, or why there is no answer. */
 enum ctl_exit ctl_complain(const char *address, enum rpc_fate fate, const struct rpc_reply_in *reply,
                            const struct cq_err *err);
+/* Nobody leads the system shard: is it worth while to ask again? After a pause, for so long, when a node is there that
+ * knows the cluster: then somebody is being elected. */
+#define CTL_ELECTION_US UINT64_C(5000000)
+#define CTL_ELECTION_PAUSE_MS 200
+bool ctl_wait_for_leader(struct ctl *ctl, uint64_t began_us);
 /* The topology from whoever leads the system shard, also when that is none of the nodes of the settings. */
 enum ctl_exit ctl_topology(struct ctl *ctl, const struct topology **topology_r);
 /* The same without a word when it cannot be had now. */

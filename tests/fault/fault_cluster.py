@@ -242,7 +242,7 @@ class FaultCluster:
         until = time.monotonic() + seconds
         while True:
             shards = {}
-            for row in self.rows("shard", "replicas"):
+            for row in self.retry(lambda: self.rows("shard", "replicas"), seconds):
                 shards.setdefault(row["shard"], []).append((row["applied"], row["digest"]))
             differ = [s for s, seen in shards.items()
                       if any(len({d for i, d in seen if i == index}) > 1 for index in {i for i, _ in seen})]

@@ -2,6 +2,7 @@
 
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
+#include "rpc/rpc_node_name.h"
 
 #include <stdio.h>
 
@@ -139,6 +140,10 @@ static enum cq_rc link_hello(struct rpc_link *link, const struct rpc_frame *fram
         return rc;
     if (strcmp(link->peer_hello.cluster, link->config.hello->cluster))
         return CQ_FAIL(err, CQ_E_DENIED, "peer belongs to another cluster");
+    if (link->peer_hello.has_node &&
+        !rpc_uris_allow_node(io_conn_tls(link->conn)->peer_uri, cq_slice_cstr(link->config.hello->cluster),
+                             link->peer_hello.node))
+        return CQ_FAIL(err, CQ_E_DENIED, "peer speaks for a node that its certificate does not name");
     link->up = true;
     link->reader.payload_max = RPC_PAYLOAD_MAX;
     io_timer_stop(&link->timer);

@@ -646,7 +646,7 @@ def oom(run):
 
 # ---- Membership ----
 
-MOVES_MAX = 120.0  # seconds in which all moves end, once nothing fails any more
+MOVES_MAX = 300.0  # seconds in which all moves end, once nothing fails any more
 AT_THE_SAME_TIME = (None, "kill-node", "kill-leader", "pause-leader", "cut-host", "cut-peers", "cut-reset", "cut-flaky",
                     "power-one", "power-majority", "kill-all", "disk-stall")
 

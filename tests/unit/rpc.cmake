@@ -1,5 +1,6 @@
 chasqui_unit_test(rpc/rpc_frame DEPS cq_rpc)
 chasqui_unit_test(rpc/rpc_role DEPS cq_rpc)
+chasqui_unit_test(rpc/rpc_node_name DEPS cq_rpc)
 chasqui_unit_test(rpc/rpc_hello DEPS cq_rpc)
 
 # Conversations over loopback TLS; the certificates are made by deploy/make-certs.

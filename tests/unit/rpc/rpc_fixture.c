@@ -32,7 +32,8 @@ int fx_group_setup(void **state)
     if (!mkdtemp(folder))
         return 1;
     snprintf(command, sizeof command,
-             "set -e; cd '%s'; make='%s/deploy/make-certs'; $make --cluster c1 . >/dev/null; mkdir other;"
+             "set -e; cd '%s'; make='%s/deploy/make-certs'; $make --cluster c1 --node " FX_NODE
+             " . >/dev/null; mkdir other;"
              " cp cluster-ca.pem cluster-ca.key other; $make --cluster c2 other >/dev/null;"
              " $make --cluster c1 foreign >/dev/null",
              folder, CHASQUI_SOURCE_DIR);

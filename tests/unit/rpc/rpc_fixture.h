@@ -10,8 +10,11 @@
 
 #include "unit/cq_cmocka.h"
 
-/* Roles by the names of their files: "frontend", "storage", ... A name that begins with "other/" is of the same CA but
+/* Roles by the names of their files: "frontend", "storage", ... FX_NODE_ROLE: a storage node's whose certificate names
+ * FX_NODE. A name that begins with "other/" is of the same CA but
  * another cluster's, "foreign/" of another CA. */
+#define FX_NODE "01234567-89ab-4cde-8f00-010203040506"
+#define FX_NODE_ROLE "storage-" FX_NODE
 extern struct io_loop *fx_loop;
 extern struct io_pool *fx_pool;
 extern struct rpc_hello fx_hello; /* of cluster c1 */

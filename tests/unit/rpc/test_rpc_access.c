@@ -145,6 +145,33 @@ static void a_hello_of_another_cluster_is_refused(void *arg)
     fx_server_free(&server);
 }
 
+static bool connects_as(const char *role, bool has_node, const uint8_t node[static 16])
+{
+    struct rpc_hello ours = fx_hello;
+    struct rpc_reply_in reply;
+    struct fx_server *server = fx_server_new(methods, METHODS, NULL, NULL, NULL);
+    fx_hello.has_node = has_node;
+    memcpy(fx_hello.node, node, sizeof fx_hello.node);
+    struct fx_client *client = fx_client_new(server->address, role, NULL);
+    bool answered = fx_call(client->client, 1, "", &reply) == RPC_ANSWERED;
+    fx_client_free(&client);
+    fx_server_free(&server);
+    fx_hello = ours;
+    return answered;
+}
+
+/* And so does a server: both sides say HELLO. */
+static void a_certificate_that_names_a_node_speaks_for_that_node_alone(void *arg)
+{
+    (void)arg;
+    static const uint8_t named[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0x4c, 0xde, 0x8f, 0, 1, 2, 3, 4, 5, 6};
+    static const uint8_t another[16] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0x4c, 0xde, 0x8f, 0, 1, 2, 3, 4, 5, 7};
+    assert_true(connects_as(FX_NODE_ROLE, true, named));
+    assert_true(connects_as(FX_NODE_ROLE, false, another)); /* it speaks for no node */
+    assert_false(connects_as(FX_NODE_ROLE, true, another));
+    assert_true(connects_as("storage", true, another)); /* shared by all nodes */
+}
+
 static void a_client_talks_only_to_servers_of_the_wanted_role_and_cluster(void *arg)
 {
     (void)arg;
@@ -182,6 +209,7 @@ static void a_client_talks_only_to_servers_of_the_wanted_role_and_cluster(void *
     X(a_one_way_message_of_a_wrong_role_is_not_heard_and_ends_the_connection)                                          \
     X(strangers_get_no_connection)                                                                                     \
     X(a_hello_of_another_cluster_is_refused)                                                                           \
+    X(a_certificate_that_names_a_node_speaks_for_that_node_alone)                                                      \
     X(a_client_talks_only_to_servers_of_the_wanted_role_and_cluster)
 
 CONVERSATIONS(CONVERSATION)

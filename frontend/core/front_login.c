@@ -2,6 +2,7 @@
 
 #include "base/cq_log.h"
 #include "core/front_events.h"
+#include "directory/dir_address.h"
 
 #define LOGIN_POOL 2048
 
@@ -27,17 +28,25 @@ static const char *reason_of(enum cq_rc rc, const struct auth_identity *identity
     return rc == CQ_E_LIMIT ? "too_many_sessions" : auth_reason_name(identity->reason);
 }
 
+/* As the directory takes it: a name that is written in another way is no new one to guess at. */
+static struct cq_slice limited_name(const struct auth_login *login, struct cq_pool *pool)
+{
+    struct dir_address address;
+    return dir_address_parse(login->login, pool, &address, NULL) == CQ_OK ? address.text : login->login;
+}
+
 /* Few enough failures before, then the password, then room for one more session of the account. */
 static enum cq_rc attempt(struct front_session *session, const struct auth_login *login, struct cq_pool *pool,
                           struct auth_identity *identity, uint64_t *retry_after_s, struct cq_err *err)
 {
     struct quota_client *quota = session->worker->quota;
-    enum cq_rc rc = quota ? quota_auth_allowed(quota, login->login, &session->addr, retry_after_s, err) : CQ_OK;
+    struct cq_slice name = limited_name(login, pool);
+    enum cq_rc rc = quota ? quota_auth_allowed(quota, name, &session->addr, retry_after_s, err) : CQ_OK;
     if (rc != CQ_OK)
         return rc;
     rc = auth_verify(session->worker->auth, login, pool, identity, err);
     if (rc == CQ_E_AUTH && quota)
-        quota_auth_failed(quota, login->login, &session->addr);
+        quota_auth_failed(quota, name, &session->addr);
     if (rc == CQ_OK && quota && !session->counted)
         rc = quota_session_begin(quota, identity->account.id, err);
     session->counted = session->counted || (rc == CQ_OK && quota);

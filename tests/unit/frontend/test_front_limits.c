@@ -56,6 +56,22 @@ static void after_too_many_failures_the_right_password_waits_too(void **state)
     bench_disconnect(&c);
 }
 
+/* A full-width letter, the Kelvin sign: the directory takes them for the plain ones. */
+static void a_name_written_in_another_way_is_no_new_one(void **state)
+{
+    struct bench_client c;
+    open_session(*state, &c);
+    TALK(&c, "C: USER ana@\xef\xbd\x85xample.test", "S: +OK", "C: PASS wrong", "S: -ERR [AUTH] *", WRONG,
+         "S: -ERR [AUTH] *");
+    bench_disconnect(&c);
+    open_session(*state, &c);
+    TALK(&c, WRONG, "S: -ERR [AUTH] *",
+         "C: USER ana@e\xef\xbd\x98"
+         "ample.test",
+         "S: +OK", "C: PASS " BENCH_PASSWORD, "S: -ERR [LOGIN-DELAY] *");
+    bench_disconnect(&c);
+}
+
 static void an_account_has_so_many_sessions_at_once(void **state)
 {
     struct bench_client a, b, c;
@@ -89,6 +105,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(after_too_many_failures_the_right_password_waits_too),
+        TEST(a_name_written_in_another_way_is_no_new_one),
         TEST(an_account_has_so_many_sessions_at_once),
         TEST(a_lost_connection_gives_its_session_back),
     };

@@ -242,24 +242,31 @@ static void publish(void *arg)
 
 static void on_read(struct io_loop *loop, void *arg);
 
+/* A batch that grows while the outbox is walked. */
+struct reading {
+    struct batch *batch;
+    size_t bytes;
+};
+
+static bool take_event(void *ctx, struct outbox_position position, struct cq_slice event)
+{
+    struct reading *reading = ctx;
+    struct batch *b = reading->batch;
+    b->events[b->count++] = (struct pending){.position = position, .bytes = cq_pool_slice(b->pool, event)};
+    reading->bytes += event.len;
+    return b->count < RELAY_BATCH_EVENTS && reading->bytes < RELAY_BATCH_BYTES;
+}
+
 static void read_run(struct apply_call *call, struct apply_group *group, struct machine *machine, enum cq_rc rc)
 {
     (void)group;
     struct batch *b = cq_containerof(call, struct batch, call);
-    size_t bytes = 0;
+    struct reading reading = {.batch = b};
+    struct cq_err err = {0};
     if (rc == CQ_OK && b->from_cursor)
         b->after = mail_machine_outbox_cursor(machine);
-    struct outbox_position at = b->after;
-    while (rc == CQ_OK && b->count < RELAY_BATCH_EVENTS && bytes < RELAY_BATCH_BYTES) {
-        struct pending *e = &b->events[b->count];
-        struct cq_err err = {0};
-        rc = mail_machine_outbox_next(machine, at, b->pool, &e->position, &e->bytes, &err);
-        if (rc != CQ_OK)
-            break;
-        at = e->position;
-        bytes += e->bytes.len;
-        b->count++;
-    }
+    if (rc == CQ_OK)
+        rc = mail_machine_outbox_walk(machine, b->after, take_event, &reading, &err);
     b->more = rc == CQ_OK;
     b->rc = rc == CQ_E_EOF ? CQ_OK : rc;
     io_loop_post(b->shard->relay->node->control, on_read, b);

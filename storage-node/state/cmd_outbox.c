@@ -18,6 +18,30 @@ static int position_cmp(struct outbox_position a, struct outbox_position b)
     return a.sub_index < b.sub_index ? -1 : a.sub_index > b.sub_index;
 }
 
+/* A record that the iterator of this command has given. */
+struct seen_event {
+    struct outbox_position at;
+    struct cq_hash128 hash;
+};
+
+static struct seen_event see(const struct db_iter *iter)
+{
+    const uint8_t *rest = key_rest(db_iter_key(iter)).data;
+    return (struct seen_event){{cq_get_be64(rest), cq_get_be32(rest + 8)}, db_iter_hash(iter)};
+}
+
+static void remove_seen(struct mail_machine *m, const struct seen_event *gone, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct state_key key;
+        key_begin(&key, db_space(m->db), 0, KEY_OUTBOX);
+        key_u64(&key, gone[i].at.index);
+        key_u32(&key, gone[i].at.sub_index);
+        db_delete_seen(m->db, &key, gone[i].hash);
+    }
+    m->group.outbox_events -= count;
+}
+
 /* Removes published events, a bounded piece at a time: the cursor says how far it came. */
 COMMAND(cmd_outbox_advance)
 {
@@ -33,31 +57,24 @@ COMMAND(cmd_outbox_advance)
     key_after_prefix(&all, &after);
     from = all; /* nothing is left before the cursor, but a store that has not forgotten it yet would be long to pass */
     key_u64(&from, at.index);
-    struct outbox_position *gone = cq_pool_calloc(a->v.pool, STATE_EFFECTS_MAX, sizeof *gone);
+    struct seen_event *gone = cq_pool_calloc(a->v.pool, STATE_EFFECTS_MAX, sizeof *gone);
     size_t count = 0;
     enum cq_rc rc = CQ_OK;
     struct db_iter *iter = db_iter_new(m->db, key_slice(&from), key_slice(&after));
     while (count < STATE_EFFECTS_MAX && (rc = db_iter_next(iter)) == CQ_OK) {
-        const uint8_t *rest = key_rest(db_iter_key(iter)).data;
-        struct outbox_position event = {cq_get_be64(rest), cq_get_be32(rest + 8)};
-        if (position_cmp(event, to) > 0) {
+        gone[count] = see(iter);
+        if (position_cmp(gone[count].at, to) > 0) {
             rc = CQ_E_EOF;
             break;
         }
-        gone[count++] = event;
+        count++;
         m->group.outbox_bytes -= db_iter_value(iter).len - 1;
     }
     db_iter_free(&iter);
     if (rc != CQ_OK && rc != CQ_E_EOF)
         return rc;
-    for (size_t i = 0; i < count; i++) {
-        struct state_key key = all;
-        key_u64(&key, gone[i].index);
-        key_u32(&key, gone[i].sub_index);
-        db_delete(m->db, &key);
-    }
-    m->group.outbox_events -= count;
-    struct outbox_position reached = rc == CQ_E_EOF || count == 0 ? to : gone[count - 1];
+    remove_seen(m, gone, count);
+    struct outbox_position reached = rc == CQ_E_EOF || count == 0 ? to : gone[count - 1].at;
     if (position_cmp(reached, at) > 0) {
         m->group.outbox_index = reached.index;
         m->group.outbox_sub_index = reached.sub_index + planted(PLANT_CURSOR_SKIPS);
@@ -78,7 +95,7 @@ struct trim {
     uint64_t keep;
     uint64_t trimmed; /* log index below which only final events and gaps were left by earlier entries */
     size_t left;      /* rows that this entry may still look at */
-    struct outbox_position *gone;
+    struct seen_event *gone;
     size_t count;
     uint64_t bytes; /* of what goes */
     uint64_t freed; /* of them: not of gaps, which are written anew */
@@ -123,7 +140,7 @@ static bool takes(const struct trim *t, const struct outbox_class *class, uint64
     return finals ? class->final || index < t->trimmed : !class->final;
 }
 
-static enum cq_rc look(struct trim *t, struct outbox_position at, struct cq_slice record, bool finals)
+static enum cq_rc look(struct trim *t, const struct seen_event *seen, struct cq_slice record, bool finals)
 {
     struct mail_view *v = &t->a->v;
     struct cq_slice bytes;
@@ -136,9 +153,9 @@ static enum cq_rc look(struct trim *t, struct outbox_position at, struct cq_slic
     if (!event)
         return mail_decoded(v, CQ_E_CORRUPT, "outbox");
     const struct outbox_class *class = outbox_class_of(event->type);
-    if (!takes(t, class, at.index, finals))
+    if (!takes(t, class, seen->at.index, finals))
         return CQ_OK;
-    t->gone[t->count++] = at;
+    t->gone[t->count++] = *seen;
     t->bytes += bytes.len;
     if (class->gap && event->gap) {
         count_gap(&t->gaps[class->stream], event->gap);
@@ -160,11 +177,10 @@ static enum cq_rc walk(struct trim *t, uint64_t *index, bool finals)
     struct db_iter *iter = db_iter_new(t->a->v.m->db, key_slice(&from), key_slice(&after));
     enum cq_rc rc = CQ_OK;
     while (rc == CQ_OK && over(t) && t->left && (rc = db_iter_next(iter)) == CQ_OK) {
-        const uint8_t *rest = key_rest(db_iter_key(iter)).data;
-        struct outbox_position at = {cq_get_be64(rest), cq_get_be32(rest + 8)};
-        *index = at.index;
+        const struct seen_event seen = see(iter);
+        *index = seen.at.index;
         t->left--;
-        rc = look(t, at, db_iter_value(iter), finals);
+        rc = look(t, &seen, db_iter_value(iter), finals);
     }
     db_iter_free(&iter);
     return rc;
@@ -206,14 +222,7 @@ static enum cq_rc choose(struct trim *t)
 static void remove_chosen(struct trim *t)
 {
     struct mail_machine *m = t->a->v.m;
-    for (size_t i = 0; i < t->count; i++) {
-        struct state_key key;
-        key_begin(&key, db_space(m->db), 0, KEY_OUTBOX);
-        key_u64(&key, t->gone[i].index);
-        key_u32(&key, t->gone[i].sub_index);
-        db_delete(m->db, &key);
-    }
-    m->group.outbox_events -= t->count;
+    remove_seen(m, t->gone, t->count);
     m->group.outbox_bytes -= t->bytes;
 }
 

@@ -383,17 +383,23 @@ void db_put(struct state_db *db, const struct state_key *key, struct cq_slice va
     db_insert(db, key, value);
 }
 
-void db_delete(struct state_db *db, const struct state_key *key)
+void db_delete_seen(struct state_db *db, const struct state_key *key, struct cq_hash128 hash)
 {
-    struct cq_hash128 old;
-    if (!present_hash(db, key_slice(key), &old) || db->broken != CQ_OK)
+    if (db->broken != CQ_OK)
         return;
-    db->mark.digest = hash128_sub(db->mark.digest, old);
+    db->mark.digest = hash128_sub(db->mark.digest, hash);
     db->mark.records--;
     struct layer_node *node = touch(db, key);
     node->value = CQ_SLICE_NONE;
     node->hash = (struct cq_hash128){0, 0};
     node->deleted = true;
+}
+
+void db_delete(struct state_db *db, const struct state_key *key)
+{
+    struct cq_hash128 old;
+    if (present_hash(db, key_slice(key), &old))
+        db_delete_seen(db, key, old);
 }
 
 void db_local_put(struct state_db *db, struct cq_slice key, struct cq_slice value)
@@ -516,6 +522,7 @@ struct db_iter {
     struct cursor *cursors;
     size_t cursor_count;
     struct cq_slice key, value;
+    struct cq_hash128 hash;
 };
 
 static size_t count_layers(struct state_db *db)
@@ -640,15 +647,15 @@ static enum cq_rc merge_step(struct db_iter *iter, bool *given_r)
     int order = !least ? 1 : !iter->store_at ? -1 : cq_slice_cmp(least->node->key, store_iter_key(iter->store_iter));
     if (order > 0) {
         /* The store's iterator keeps standing here until the caller is done with key and value. */
-        struct cq_hash128 hash;
         iter->key = store_iter_key(iter->store_iter);
         iter->value = store_iter_value(iter->store_iter);
         *given_r = true;
-        return db_stored_value(iter->key, &iter->value, &hash);
+        return db_stored_value(iter->key, &iter->value, &iter->hash);
     }
     const struct layer_node *node = least->node;
     iter->key = node->key;
     *given_r = !node->deleted;
+    iter->hash = node->hash;
     if (!node->deleted)
         iter->value = without_trailer(node->value);
     pass_key(iter, node->key);
@@ -682,4 +689,9 @@ struct cq_slice db_iter_key(const struct db_iter *iter)
 struct cq_slice db_iter_value(const struct db_iter *iter)
 {
     return iter->value;
+}
+
+struct cq_hash128 db_iter_hash(const struct db_iter *iter)
+{
+    return iter->hash;
 }

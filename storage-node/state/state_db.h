@@ -40,6 +40,8 @@ void db_put(struct state_db *db, const struct state_key *key, struct cq_slice va
 /* The same for a key that cannot exist yet (made with a number that is never used twice): the old value is not read. */
 void db_insert(struct state_db *db, const struct state_key *key, struct cq_slice value);
 void db_delete(struct state_db *db, const struct state_key *key);
+/* The same of a record that an iterator has given to this command, with db_iter_hash() of then: nothing is read. */
+void db_delete_seen(struct state_db *db, const struct state_key *key, struct cq_hash128 hash);
 /* Into STORE_LOCAL, with the effects of this command; never read back here. */
 void db_local_put(struct state_db *db, struct cq_slice key, struct cq_slice value);
 
@@ -62,6 +64,7 @@ enum cq_rc db_iter_next(struct db_iter *iter);
 void db_iter_seek(struct db_iter *iter, const struct state_key *key);
 struct cq_slice db_iter_key(const struct db_iter *iter);
 struct cq_slice db_iter_value(const struct db_iter *iter);
+struct cq_hash128 db_iter_hash(const struct db_iter *iter); /* db_record_hash() of it */
 
 /* struct machine_effects: a frozen layer. */
 struct machine_effects *db_effects_take(struct state_db *db);

@@ -19,6 +19,8 @@
 #define BLOB_MIN 1024                  /* bytes: smaller values stay in the table */
 #define BLOB_FILE (256ull << 20)       /* bytes of one blob file */
 #define TABLE_BLOCK (16u << 10)        /* bytes */
+#define CACHE_SHARD_MIN (16u << 20)    /* bytes of one part of the block cache */
+#define CACHE_SHARD_BITS_MAX 6         /* 64 parts */
 #define BLOOM_BITS 10.0                /* bits per key: 1 % of misses are looked for in vain */
 #define BLOB_GC_AGE 0.0                /* compactions by themselves copy no body: store_rocksdb_reclaim() does */
 #define LEVEL0_SLOWDOWN 20             /* tables of level 0 at which writes are slowed down */
@@ -437,6 +439,11 @@ static void set_table_options(rocksdb_options_t *o, struct rocks *r)
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
     rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
+    /* In pieces of a block: a large table's whole filter is megabytes, and read anew for one key when it has left. */
+    rocksdb_block_based_options_set_index_type(t, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(t, 1);
+    rocksdb_block_based_options_set_metadata_block_size(t, TABLE_BLOCK);
+    rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
     rocksdb_options_set_block_based_table_factory(o, t);
     rocksdb_block_based_options_destroy(t);
 }
@@ -461,6 +468,20 @@ static void set_family_options(rocksdb_options_t *o, int family, const struct st
     rocksdb_options_set_blob_gc_force_threshold(o, 0.5);
 }
 
+/* Divided for the sake of threads, but not so far that a large block finds no room in its part. */
+static rocksdb_cache_t *cache_new(uint64_t capacity)
+{
+    rocksdb_lru_cache_options_t *o = rocksdb_lru_cache_options_create();
+    int bits = 0;
+    while (bits < CACHE_SHARD_BITS_MAX && capacity >> (bits + 1) >= CACHE_SHARD_MIN)
+        bits++;
+    rocksdb_lru_cache_options_set_capacity(o, capacity);
+    rocksdb_lru_cache_options_set_num_shard_bits(o, bits);
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru_opts(o);
+    rocksdb_lru_cache_options_destroy(o);
+    return cache;
+}
+
 static struct rocks *rocks_new(bool create, const struct store_rocksdb_config *config)
 {
     struct rocks *r = cq_new(struct rocks);
@@ -470,7 +491,7 @@ static struct rocks *rocks_new(bool create, const struct store_rocksdb_config *c
     r->env = rocksdb_create_default_env();
     rocksdb_env_set_background_threads(r->env, (int)config->background_jobs);
     rocksdb_env_set_high_priority_background_threads(r->env, 1);
-    r->cache = rocksdb_cache_create_lru(config->block_cache);
+    r->cache = cache_new(config->block_cache);
     if (config->background_rate)
         r->limiter = rocksdb_ratelimiter_create((int64_t)config->background_rate, 100 * 1000, 10);
     r->read = rocksdb_readoptions_create();

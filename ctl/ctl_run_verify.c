@@ -302,7 +302,7 @@ static enum ctl_exit conclude(const struct tally *tally)
 {
     if (tally->wrong)
         fprintf(stderr,
-                "chasquictl: %zu of %zu replicas are damaged. Each has left its shard and is being copied from a sound "
+                "chasquictl: %zu of %zu replicas are damaged. Each goes on voting while it is copied from a sound "
                 "one, except where no majority says which that is: keep those nodes' data and ask for help. "
                 "\"chasquictl shard show SHARD\" shows the copying; then verify --shard SHARD again. Look at the "
                 "node's disk and memory: damage has a cause.\n",

@@ -304,11 +304,17 @@ static void hand_over(struct outbox_relay *r, struct batch *b)
     *r->ready_end = b;
     r->ready_end = &b->next;
     pthread_mutex_unlock(&r->lock);
-    if (first && io_pool_submit(r->thread, publish, r) != CQ_OK) { /* thousands of SIGHUPs: at the next tick */
-        r->ready = NULL; /* nobody takes it: no job runs for it, and it was the only one */
+    if (!first || io_pool_submit(r->thread, publish, r) == CQ_OK)
+        return;
+    pthread_mutex_lock(&r->lock); /* thousands of SIGHUPs: at the next tick, unless a job from before takes it */
+    bool left = r->ready == b;
+    if (left) {
+        r->ready = NULL;
         r->ready_end = &r->ready;
-        batch_end(b);
     }
+    pthread_mutex_unlock(&r->lock);
+    if (left)
+        batch_end(b);
 }
 
 static void on_read(struct io_loop *loop, void *arg)

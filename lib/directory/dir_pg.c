@@ -156,10 +156,11 @@ static enum cq_rc check_dsn(const char *key, const char *dsn, struct cq_err *err
     char *why = NULL;
     PQconninfoOption *options = PQconninfoParse(dsn, &why);
     enum cq_rc rc = CQ_OK;
-    if (!options) { /* libpq's text may quote a part of the DSN: not when a password may be in it */
+    bool secret = strstr(dsn, "password") || strchr(dsn, '@'); /* password=..., postgresql://user:...@host */
+    if (!options) { /* libpq's text may quote the DSN: not when a password may be in it */
         char text[200];
         pg_one_line(why ? why : "malformed", text, sizeof text);
-        rc = CQ_FAIL(err, CQ_E_CONFIG, "%s: %s", key, strstr(dsn, "password") ? "it is malformed" : text);
+        rc = CQ_FAIL(err, CQ_E_CONFIG, "%s: %s", key, secret ? "it is malformed" : text);
     }
     PQconninfoFree(options);
     PQfreemem(why);

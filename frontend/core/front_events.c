@@ -90,8 +90,7 @@ const char *front_auth_reason(enum cq_rc rc, enum auth_reason reason)
     return auth_reason_name(reason);
 }
 
-/* The name only when it is an address: other words may be a password in the wrong field. */
-static const char *login_to_tell(struct cq_slice login, struct cq_pool *pool)
+const char *front_login_to_tell(struct cq_slice login, struct cq_pool *pool)
 {
     struct dir_address address;
     if (cq_slice_find(login, '@') == login.len || dir_address_parse(login, pool, &address, NULL) != CQ_OK)
@@ -143,7 +142,7 @@ void front_event_auth(const struct front_session *session, const struct front_at
     fill_auth(&event, session, attempt, hash);
     auth.mechanism = lend(attempt->mechanism);
     auth.reason = lend(reason);
-    auth.login = lend(login_to_tell(attempt->login, pool));
+    auth.login = lend(front_login_to_tell(attempt->login, pool));
     auth.retry_after_seconds = (uint32_t)attempt->retry_after_s;
     auth.suppressed = (uint32_t)suppressed;
     event_ring_put(session->worker->events, &event);

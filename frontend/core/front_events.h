@@ -26,6 +26,9 @@ struct front_attempt {
 /* auth.succeeded, auth.failed or auth.blocked. */
 void front_event_auth(const struct front_session *session, const struct front_attempt *attempt);
 
+/* The name only when it is an address, "" otherwise: other words may be a password in the wrong field. For logs too. */
+const char *front_login_to_tell(struct cq_slice login, struct cq_pool *pool);
+
 /* Why a log-in failed, as the outside may be told: an unknown user and a wrong password are one. */
 const char *front_auth_reason(enum cq_rc rc, enum auth_reason reason);
 

@@ -102,8 +102,8 @@ enum cq_rc front_login(struct front_session *session, enum dir_service service, 
     }
     cq_log(CQ_INFO, rc == CQ_OK ? "auth.succeeded" : "auth.failed", CQ_F_STR("session", session->id),
            CQ_F_STR("protocol", front_protocol_name(session->protocol)), CQ_F_STR("mechanism", mechanism),
-           CQ_F_STR("remote_ip", session->peer), CQ_F_SLICE("login", login), CQ_F_ACCOUNT(session->account),
-           CQ_F_STR("reason", reason_of(rc, &identity)));
+           CQ_F_STR("remote_ip", session->peer), CQ_F_STR("login", front_login_to_tell(login, pool)),
+           CQ_F_ACCOUNT(session->account), CQ_F_STR("reason", reason_of(rc, &identity)));
     told.rc = rc;
     tell(session, &told);
     cq_pool_free(&pool);

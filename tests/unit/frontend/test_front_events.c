@@ -1,4 +1,5 @@
 /* What clients do, as events: conversations with sessions, and what a sink got of them. */
+#include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "events/event_ring.h"
 #include "limits/quota_client.h"
@@ -175,17 +176,32 @@ static void a_wrong_password_and_an_unknown_user_look_the_same(void **state)
     assert_int_equal(strlen(text_of(wrong, "partitionkey")), EVENT_HASH_SIZE - 1);
 }
 
+static bool note_line(enum cq_log_level level, const char *event, struct cq_slice line, void *text)
+{
+    (void)level, (void)event;
+    cq_buf_slice_add(text, line);
+    return false;
+}
+
 /* Somebody types a password where the name belongs. */
 static void a_name_that_is_no_address_is_not_told(void **state)
 {
     static const char *const names[] = {"hunter2", "p@ssword", "tr0ub4dor&3 @home"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct bench_client c;
+        struct cq_buf log;
         char user[64];
+        cq_buf_init(&log, 1u << 20);
+        cq_log_set_tap(note_line, &log);
         begin(*state, &c, NULL);
         snprintf(user, sizeof user, "C: USER %s", names[i]);
         TALK(&c, "S: +OK *", user, "S: +OK", "C: PASS x", "S: -ERR *");
         finish(*state, &c);
+        cq_log_set_tap(NULL, NULL);
+        cq_buf_byte(&log, '\0');
+        assert_non_null(strstr((const char *)log.data, "auth.failed"));
+        assert_null(strstr((const char *)log.data, names[i]));
+        cq_buf_fini(&log);
         FIELDS(event_at(0, "x.mail.auth.auth.failed.v1"), "login", "", "login_domain", "");
         char *all = json_dumps(sink.events, 0);
         assert_null(strstr(all, names[i]));
@@ -209,8 +225,8 @@ static void a_refused_recipient_is_told_with_the_whole_answer(void **state)
     assert_string_equal(text_of(unknown, "partitionkey"), field(unknown, "session_id"));
     FIELDS(event_at(1, "x.mail.inbound.message.rejected.v1"), "reason", "relay_denied", "enhanced", "5.7.1",
            "recipient", "x@elsewhere.test");
-    FIELDS(event_at(2, "x.mail.inbound.message.rejected.v1"), "reason", "malformed_address", "code", "553",
-           "recipient", "");
+    FIELDS(event_at(2, "x.mail.inbound.message.rejected.v1"), "reason", "malformed_address", "code", "553", "recipient",
+           "");
 }
 
 static void every_stage_tells_its_refusals_and_nothing_else_does(void **state)

@@ -235,7 +235,10 @@ static enum cq_rc clean_up(struct reseeder *r, struct group *group, struct resee
     while (rc == CQ_OK && !done) {
         uint64_t removed = 0;
         struct store_batch *batch = store_batch_recorder_new();
-        rc = reseed_cleanup_step(store, record, group->record.incarnation, CLEANUP_CHUNKS, batch, &removed, &done, err);
+        const struct reseed_cleanup how = {.incarnation = group->record.incarnation,
+                                           .log_first = atomic_load(&group->first_index),
+                                           .chunks_max = CLEANUP_CHUNKS};
+        rc = reseed_cleanup_step(store, record, &how, batch, &removed, &done, err);
         if (rc == CQ_OK)
             rc = reseeder_write(&a, batch, false, err);
         store_batch_free(&batch);

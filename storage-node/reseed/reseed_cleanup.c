@@ -4,6 +4,8 @@
 #include "reseed/reseed_refs.h"
 #include "reseed/reseed_target.h"
 
+#include "state/mail_machine.h"
+
 #include "base/cq_endian.h"
 #include "base/cq_mem.h"
 
@@ -112,22 +114,35 @@ static enum cq_rc mark_all(struct store *store, const struct reseed_record *r, s
     return rc == CQ_E_EOF ? CQ_OK : rc;
 }
 
-static uint64_t remove_unnamed(const struct slice *slice, struct store_batch *batch)
+static void mark_dead(struct store_batch *batch, uint32_t group, const struct chunk_id *id)
+{
+    uint8_t key[DEAD_CHUNK_KEY_SIZE];
+    dead_chunk_key(group, id, key);
+    store_batch_put(batch, STORE_LOCAL, cq_slice_of(key, sizeof key), CQ_SLICE_NONE);
+}
+
+static uint64_t remove_unnamed(const struct slice *slice, uint32_t group, uint64_t log_first, struct store_batch *batch)
 {
     uint64_t removed = 0;
     for (size_t i = 0; i < slice->count; i++) {
+        struct cq_slice key = cq_slice_of(slice->keys[i], CHUNK_KEY_SIZE);
+        struct chunk_id id;
         if (slice->named[i])
             continue;
-        store_batch_delete(batch, STORE_CHUNK, cq_slice_of(slice->keys[i], CHUNK_KEY_SIZE));
+        if (chunk_key_parse(key, &id) && id.index >= log_first) {
+            mark_dead(batch, group, &id);
+            continue;
+        }
+        store_batch_delete(batch, STORE_CHUNK, key);
         removed++;
     }
     return removed;
 }
 
-enum cq_rc reseed_cleanup_step(struct store *store, struct reseed_record *r, uint64_t incarnation, size_t chunks_max,
+enum cq_rc reseed_cleanup_step(struct store *store, struct reseed_record *r, const struct reseed_cleanup *how,
                                struct store_batch *batch, uint64_t *removed_r, bool *done_r, struct cq_err *err)
 {
-    struct slice slice = {.max = chunks_max};
+    struct slice slice = {.max = how->chunks_max};
     *removed_r = 0;
     *done_r = false;
     if (r->old_generation) {
@@ -136,15 +151,15 @@ enum cq_rc reseed_cleanup_step(struct store *store, struct reseed_record *r, uin
         reseed_record_put(batch, r);
         return CQ_OK;
     }
-    slice.keys = cq_calloc(chunks_max + 1, sizeof *slice.keys);
-    slice.named = cq_calloc(chunks_max + 1, sizeof *slice.named);
-    enum cq_rc rc = collect(store, r, incarnation, &slice, err);
+    slice.keys = cq_calloc(slice.max + 1, sizeof *slice.keys);
+    slice.named = cq_calloc(slice.max + 1, sizeof *slice.named);
+    enum cq_rc rc = collect(store, r, how->incarnation, &slice, err);
     if (rc == CQ_OK && slice.count)
         rc = mark_all(store, r, &slice, err);
     if (rc == CQ_OK) {
         if (slice.damaged && slice.named[slice.count - 1]) /* damaged since the copy: somebody else's business */
             reseed_cursor_after(&r->cursor, cq_slice_of(slice.keys[slice.count - 1], CHUNK_KEY_SIZE));
-        *removed_r = remove_unnamed(&slice, batch);
+        *removed_r = remove_unnamed(&slice, r->group, how->log_first, batch);
         *done_r = slice.done;
         if (slice.done)
             reseed_record_delete(batch, r->group);

@@ -113,10 +113,15 @@ enum cq_rc reseed_flip(struct reseed_target *target, const struct db_mark *mark,
 /* ---- After it ---- */
 
 /* One step of the clean-up of a flipped replica, in a batch; *done_r: it was the last. Chunks that came after the flip
- * are not looked at. */
-enum cq_rc reseed_cleanup_step(struct store *store, struct reseed_record *record, uint64_t incarnation,
-                               size_t chunks_max, struct store_batch *batch, uint64_t *removed_r, bool *done_r,
-                               struct cq_err *err);
+ * are not looked at; those of entries that the replica's log still has are marked dead, because another member may
+ * need the entries whole, and go like all dead bodies when the log has been trimmed. */
+struct reseed_cleanup {
+    uint64_t incarnation;
+    uint64_t log_first; /* first index of the log, or less */
+    size_t chunks_max;  /* of one step */
+};
+enum cq_rc reseed_cleanup_step(struct store *store, struct reseed_record *record, const struct reseed_cleanup *how,
+                               struct store_batch *batch, uint64_t *removed_r, bool *done_r, struct cq_err *err);
 
 /* Gives up what was begun and has not been flipped. */
 void reseed_abandon(struct store_batch *batch, const struct reseed_record *record);

@@ -4,7 +4,7 @@
 
 void rig_init(struct rig *rig, struct store *target)
 {
-    *rig = (struct rig){.shard = h_shard_with(NULL), .store = target, .page_bytes = 500};
+    *rig = (struct rig){.shard = h_shard_with(NULL), .store = target, .page_bytes = 500, .log_first = UINT64_MAX};
 }
 
 static void drop_snapshot(struct rig *rig)
@@ -239,9 +239,8 @@ uint64_t rig_cleanup(struct rig *rig, size_t chunks_max)
     while (!done) {
         uint64_t removed;
         struct store_batch *batch = store_batch_new(rig->store);
-        assert_int_equal(
-            reseed_cleanup_step(rig->store, &record, SHARD_INCARNATION, chunks_max, batch, &removed, &done, &rig->err),
-            CQ_OK);
+        const struct reseed_cleanup how = {SHARD_INCARNATION, rig->log_first, chunks_max};
+        assert_int_equal(reseed_cleanup_step(rig->store, &record, &how, batch, &removed, &done, &rig->err), CQ_OK);
         assert_int_equal(store_write(rig->store, batch, false, NULL), CQ_OK);
         store_batch_free(&batch);
         all += removed;

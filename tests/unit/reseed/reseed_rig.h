@@ -26,7 +26,8 @@ struct rig {
     unsigned stop_ask, stop_write; /* the n-th fails with CQ_E_CANCELLED; 0: none */
     void (*before_ask)(struct rig *rig, const struct reseed_question *question);
     void (*after_ask)(struct rig *rig, const struct reseed_question *question, struct reseed_answer *answer);
-    unsigned named; /* rows that were asked for by name */
+    unsigned named;     /* rows that were asked for by name */
+    uint64_t log_first; /* of the target, for the clean-up; at first it has no log */
     /* The last copy. */
     struct reseed_target target;
     struct reseed_offer offer;

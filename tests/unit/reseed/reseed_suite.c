@@ -143,6 +143,25 @@ static void bodies_expunged_during_phase_one_are_swept_after_the_flip(void **sta
     rig_assert_equal(rig, 1);
 }
 
+/* The log was kept: another member may still need these entries, with their bodies. */
+static void bodies_of_entries_in_the_log_are_only_marked_dead(void **state)
+{
+    struct rig *rig = *state;
+    uint8_t from[DEAD_CHUNK_KEY_SIZE], to[DEAD_CHUNK_KEY_SIZE];
+    rig_mail(rig, 40);
+    rig->before_ask = expunge_on;
+    assert_copied(rig);
+    size_t all = chunks_of(rig->store), alive = chunks_of(shard_store(rig->shard, 0));
+    assert_true(all > alive);
+    rig_flip(rig, true);
+    rig->log_first = 1;
+    assert_int_equal(rig_cleanup(rig, 3), 0);
+    assert_int_equal(chunks_of(rig->store), all);
+    dead_chunk_range(RIG_GROUP, rig->offer.mark.index + 1, from, to);
+    assert_int_equal(rig_count(rig->store, STORE_LOCAL, from, 5), all - alive); /* kind and group */
+    rig_assert_equal(rig, 1);
+}
+
 static void change_source(struct rig *rig, const struct reseed_question *question)
 {
     if (question->kind == RESEED_ASK_STATE && question->from->len && rig->source == 0 && rig->stop_ask == 0)
@@ -312,6 +331,7 @@ int reseed_suite_run(const struct reseed_backend *b)
         TEST(what_phase_one_has_copied_is_not_asked_for_again),
         TEST(writes_during_phase_two_come_after_it),
         TEST(bodies_expunged_during_phase_one_are_swept_after_the_flip),
+        TEST(bodies_of_entries_in_the_log_are_only_marked_dead),
         TEST(another_leader_goes_on_where_phase_one_was),
         TEST(a_copy_whose_digest_is_another_is_not_flipped),
         TEST(a_replica_that_is_behind_gets_only_what_it_lacks),

@@ -28,9 +28,9 @@ struct batch {
 struct imap_batches {
     struct imap_run *run;
     struct uidset uids;
-    uint32_t next; /* UIDs from here on have not been asked for; 0: all have */
-    uint32_t fits; /* messages of a piece */
-    bool summaries;
+    uint32_t next;    /* UIDs from here on have not been asked for; 0: all have */
+    uint32_t fits;    /* messages of a piece */
+    uint32_t summary; /* see mailstore_fetch */
     unsigned depth, first, count;
     struct batch ring[IMAP_RECORDS_AHEAD];
 };
@@ -40,14 +40,14 @@ static struct batch *at(struct imap_batches *b, unsigned i)
     return &b->ring[(b->first + i) % IMAP_RECORDS_AHEAD];
 }
 
-struct imap_batches *imap_batches_new(struct imap_run *run, const struct uidset *uids, bool summaries)
+struct imap_batches *imap_batches_new(struct imap_run *run, const struct uidset *uids, uint32_t summary)
 {
     struct imap_batches *b = cq_new(struct imap_batches);
     b->run = run;
     b->uids = *uids;
     b->next = 1;
-    b->fits = summaries ? PIECE_FIRST : PIECE_MAX;
-    b->summaries = summaries;
+    b->fits = summary ? PIECE_FIRST : PIECE_MAX;
+    b->summary = summary;
     b->depth = run->ahead ? 1 : IMAP_RECORDS_AHEAD;
     return b;
 }
@@ -59,7 +59,7 @@ static void read_batch(void *arg)
     struct batch *p = arg;
     struct imap_batches *b = p->owner;
     struct imap_session *session = b->run->session;
-    p->rc = mailstore_fetch(session->service->store, &session->account, session->view->mailbox, &p->uids, b->summaries,
+    p->rc = mailstore_fetch(session->service->store, &session->account, session->view->mailbox, &p->uids, b->summary,
                             p->pool, &p->records, &p->err);
     io_event_set(&p->done);
 }

@@ -14,7 +14,7 @@
 struct imap_batches;
 
 /* `uids` and the command live longer than this. */
-struct imap_batches *imap_batches_new(struct imap_run *run, const struct uidset *uids, bool summaries);
+struct imap_batches *imap_batches_new(struct imap_run *run, const struct uidset *uids, uint32_t summary);
 /* On the command's fiber. What was asked for and not taken is given up. */
 void imap_batches_free(struct imap_batches **batches);
 

@@ -10,8 +10,6 @@
 
 #define SEEN_PIECE 64 /* messages whose \Seen is set before their octets go out */
 
-#define NEEDS_SUMMARY (IMAP_FETCH_ENVELOPE | IMAP_FETCH_STRUCTURE | IMAP_FETCH_BODYSTRUCTURE)
-
 struct fetching {
     struct imap_run *run;
     const struct imap_fetch *fetch;
@@ -19,7 +17,8 @@ struct fetching {
     struct uidset_builder unseen;
     struct uidset seen; /* of the present piece: we have set \Seen */
     struct imap_own_changes own;
-    bool uid, summaries, known, some_gone;
+    uint32_t summary; /* what each record brings of it, as in mailstore_fetch */
+    bool uid, known, some_gone;
     enum cq_rc damaged; /* the first message that could not be read */
 };
 
@@ -141,11 +140,10 @@ static enum cq_rc prepare(struct message *m, struct imap_octets **octets_r, stru
     struct fetching *f = m->f;
     enum cq_rc rc = CQ_OK;
     *octets_r = NULL;
-    if (f->summaries)
+    if (f->summary)
         rc = imap_message_summary(f->run, m->record, f->pool, &m->summary, err);
     if (rc == CQ_OK && f->fetch->kinds & IMAP_FETCH_OCTETS)
-        rc =
-            imap_octets_prepare(f->run, f->fetch, m->record, f->summaries ? &m->summary : NULL, f->pool, octets_r, err);
+        rc = imap_octets_prepare(f->run, f->fetch, m->record, f->summary ? &m->summary : NULL, f->pool, octets_r, err);
     return rc;
 }
 
@@ -172,10 +170,10 @@ static enum cq_rc fetch_unknown(struct fetching *f, uint32_t uid)
     const struct uidset one = {&range, 1};
     struct cq_err err = {0};
     f->known = false;
-    f->summaries = true;
-    enum cq_rc rc = imap_each_record(f->run, &one, true, fetch_message, f, NULL, &err);
+    f->summary = MAIL_FETCH_SUMMARY;
+    enum cq_rc rc = imap_each_record(f->run, &one, f->summary, fetch_message, f, NULL, &err);
     f->known = true;
-    f->summaries = false;
+    f->summary = MAIL_FETCH_NO_SUMMARY;
     return rc;
 }
 
@@ -226,7 +224,7 @@ static enum cq_rc set_seen(struct fetching *f, const struct uidset *uids, struct
     struct uidset modified;
     uint64_t modseq = 0;
     uidset_builder_init(&f->unseen, f->run->pool);
-    enum cq_rc rc = imap_each_record(f->run, uids, false, collect_unseen, f, NULL, err);
+    enum cq_rc rc = imap_each_record(f->run, uids, MAIL_FETCH_NO_SUMMARY, collect_unseen, f, NULL, err);
     f->seen = uidset_builder_finish(&f->unseen);
     if (rc != CQ_OK || f->seen.count == 0)
         return rc;
@@ -249,7 +247,7 @@ static enum cq_rc fetch_seen_pieces(struct fetching *f, const struct uidset *uid
             break;
         rc = set_seen(f, &piece, err);
         if (rc == CQ_OK)
-            rc = imap_each_record(f->run, &piece, f->summaries, fetch_message, f, NULL, err);
+            rc = imap_each_record(f->run, &piece, f->summary, fetch_message, f, NULL, err);
     }
     imap_own_changes_end(f->run, &f->own);
     return rc;
@@ -318,7 +316,7 @@ static enum cq_rc fetch_known(struct fetching *f, const struct fetch_record *rec
     const struct mail_records nothing = {0};
     enum cq_rc rc = CQ_OK;
     f->known = true;
-    f->summaries = false;
+    f->summary = MAIL_FETCH_NO_SUMMARY;
     for (size_t i = 0; i < count && rc == CQ_OK; i++)
         rc = fetch_message(f, &records[i], &nothing);
     return rc;
@@ -339,7 +337,7 @@ static enum cq_rc fetch_set(struct fetching *f, struct uidset *uids, struct cq_e
         return fetch_known(f, known, known_count);
     if (f->fetch->kinds & IMAP_FETCH_FLAGS) /* the feed need not bring these flags again */
         f->run->told.uids = *uids;
-    return imap_each_record(f->run, uids, f->summaries, fetch_message, f, &f->run->told.upto, err);
+    return imap_each_record(f->run, uids, f->summary, fetch_message, f, &f->run->told.upto, err);
 }
 
 static void answer(struct fetching *f, enum cq_rc rc, const struct cq_err *err)
@@ -355,6 +353,21 @@ static void answer(struct fetching *f, enum cq_rc rc, const struct cq_err *err)
         run->session->view->dirty = true;
 }
 
+/* No more of the summaries than the items are made of: the rest would go through three processes for nothing. */
+static uint32_t summary_wanted(const struct imap_fetch *fetch)
+{
+    uint32_t data = 0;
+    if (fetch->kinds & IMAP_FETCH_ENVELOPE)
+        data |= MAIL_SUMMARY_DATA_ENVELOPE;
+    if (fetch->kinds & (IMAP_FETCH_STRUCTURE | IMAP_FETCH_BODYSTRUCTURE))
+        data |= MAIL_SUMMARY_DATA_STRUCTURE;
+    if (fetch->kinds & IMAP_FETCH_STRUCTURE)
+        data |= MAIL_SUMMARY_DATA_CUTS;
+    if (imap_octets_need_summary(fetch))
+        data |= MAIL_SUMMARY_DATA_PARTS;
+    return mail_fetch_summary_of(data);
+}
+
 void imap_cmd_fetch(struct imap_run *run)
 {
     struct imap_session *session = run->session;
@@ -363,7 +376,7 @@ void imap_cmd_fetch(struct imap_run *run)
         .run = run,
         .fetch = fetch,
         .uid = run->command.verb == IMAP_UID_FETCH,
-        .summaries = fetch->kinds & NEEDS_SUMMARY || imap_octets_need_summary(fetch),
+        .summary = summary_wanted(fetch),
     };
     struct uidset uids;
     struct cq_err err = {0};

@@ -80,10 +80,10 @@ static enum cq_rc search(struct searching *s, struct cq_err *err)
     struct uidset open = take_open(s);
     enum cq_rc rc = s->rc;
     if (rc == CQ_OK && open.count)
-        rc = imap_each_record(s->run, &open, false, by_record, s, NULL, err);
+        rc = imap_each_record(s->run, &open, MAIL_FETCH_NO_SUMMARY, by_record, s, NULL, err);
     open = take_open(s);
     if (rc == CQ_OK && open.count)
-        rc = imap_each_record(s->run, &open, true, by_message, s, NULL, err);
+        rc = imap_each_record(s->run, &open, MAIL_FETCH_SUMMARY, by_message, s, NULL, err);
     return rc;
 }
 

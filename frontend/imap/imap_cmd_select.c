@@ -32,18 +32,34 @@ static void enter(struct imap_run *run, const struct mail_open *open, bool read_
     imap_ok(run, read_only ? "READ-ONLY" : "READ-WRITE", NULL);
 }
 
+/* By its name in one read; a name that is not there is looked for in the list, too. False: the answer is set. */
+static bool open_mailbox(struct imap_run *run, struct mail_open *open_r, enum cq_rc *rc_r, struct cq_err *err)
+{
+    struct imap_session *session = run->session;
+    struct cq_slice name, wire = run->command.u.select.mailbox;
+    const struct mail_mailbox *mailbox;
+    if (!imap_take_name(run, wire, &name))
+        return false;
+    *rc_r = mailstore_open_name(session->service->store, &session->account, name, run->pool, open_r, err);
+    if (*rc_r != CQ_E_NO_MAILBOX)
+        return true;
+    if (!imap_find_mailbox(run, wire, "NONEXISTENT", &mailbox))
+        return false;
+    *rc_r = mailstore_open(session->service->store, &session->account, mailbox->id, run->pool, open_r, err);
+    return true;
+}
+
 /* Whatever comes of it, the mailbox that was selected before is left. */
 void imap_cmd_select(struct imap_run *run)
 {
     struct imap_session *session = run->session;
-    const struct mail_mailbox *mailbox;
     struct mail_open open;
     struct cq_err err = {0};
+    enum cq_rc rc;
     imap_recent_leave(session);
     imap_session_leave_mailbox(session);
-    if (!imap_find_mailbox(run, run->command.u.select.mailbox, "NONEXISTENT", &mailbox))
+    if (!open_mailbox(run, &open, &rc, &err))
         return;
-    enum cq_rc rc = mailstore_open(session->service->store, &session->account, mailbox->id, run->pool, &open, &err);
     if (rc == CQ_OK)
         enter(run, &open, run->command.verb == IMAP_EXAMINE);
     else

@@ -110,7 +110,7 @@ static void store(struct imap_run *run, const struct uidset *uids)
     uidset_builder_init(&modified, run->pool);
     enum cq_rc rc = change(run, uids, &modified, &err);
     if (rc == CQ_OK && wants_answer(run))
-        rc = imap_each_record(run, uids, false, tell, run, &upto, &err);
+        rc = imap_each_record(run, uids, MAIL_FETCH_NO_SUMMARY, tell, run, &upto, &err);
     if (!run->command.u.store.silent) /* a mod-sequence alone tells no flags */
         run->told = (struct imap_told){*uids, upto};
     if (rc != CQ_OK) {

@@ -50,11 +50,11 @@ static void lower(uint64_t *upto, uint64_t modseq, bool first)
         *upto = modseq;
 }
 
-enum cq_rc imap_each_record(struct imap_run *run, const struct uidset *uids, bool summaries, imap_record_fn *fn,
+enum cq_rc imap_each_record(struct imap_run *run, const struct uidset *uids, uint32_t summary, imap_record_fn *fn,
                             void *ctx, uint64_t *upto_r, struct cq_err *err)
 {
     struct imap_view *view = run->session->view;
-    struct imap_batches *batches = imap_batches_new(run, uids, summaries);
+    struct imap_batches *batches = imap_batches_new(run, uids, summary);
     struct mail_records batch;
     enum cq_rc rc = CQ_OK;
     for (bool first = true; rc == CQ_OK; first = false) {

@@ -8,10 +8,11 @@
  * it returns. An error ends the walk. */
 typedef enum cq_rc imap_record_fn(void *ctx, const struct fetch_record *record, const struct mail_records *table);
 
-/* *upto_r (may be NULL): a mod-sequence of the mailbox: what changed up to there is in the records. A newer one than
+/* `summary`: how much of it the records have, as in mailstore_fetch.
+ * *upto_r (may be NULL): a mod-sequence of the mailbox: what changed up to there is in the records. A newer one than
  * the view's marks the view dirty. Yields to others between batches, of which the next ones are read ahead
  * (imap_batches.h). */
-enum cq_rc imap_each_record(struct imap_run *run, const struct uidset *uids, bool summaries, imap_record_fn *fn,
+enum cq_rc imap_each_record(struct imap_run *run, const struct uidset *uids, uint32_t summary, imap_record_fn *fn,
                             void *ctx, uint64_t *upto_r, struct cq_err *err);
 
 /* The tail of a set from `uid` on, in the pool. */

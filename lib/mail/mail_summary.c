@@ -75,6 +75,30 @@ enum cq_rc mail_summary_open(struct cq_slice encoded, struct mail_summary *s, st
     return rc;
 }
 
+bool mail_summary_pick(struct cq_slice encoded, uint32_t data, struct cq_buf *out)
+{
+    struct mail_summary s;
+    uint8_t *to = mail_summary_open(encoded, &s, NULL) == CQ_OK ? cq_buf_reserve(out, encoded.len) : NULL;
+    if (!to)
+        return false;
+    size_t at = SUMMARY_HEAD, len = SUMMARY_HEAD;
+    memcpy(to, encoded.data, SUMMARY_HEAD);
+    for (unsigned i = 0; i < SUMMARY_DATA_COUNT; i++) {
+        uint32_t size = cq_get_le32(encoded.data + SUMMARY_AT_LENGTHS + 4 * i);
+        bool wanted = data >> i & 1;
+        if (wanted)
+            memcpy(to + len, encoded.data + at, size);
+        else
+            cq_put_le32(to + SUMMARY_AT_LENGTHS + 4 * i, 0);
+        len += wanted ? size : 0;
+        at += size;
+    }
+    cq_put_le32(to + SUMMARY_AT_LENGTH, (uint32_t)len);
+    cq_put_le64(to + SUMMARY_AT_CHECKSUM, XXH3_64bits(to + SUMMARY_AT_SIZE, len - SUMMARY_AT_SIZE));
+    cq_buf_commit(out, len);
+    return true;
+}
+
 struct cq_slice mail_summary_envelope(const struct mail_summary *s, bool utf8)
 {
     return utf8 && s->envelope_utf8.len ? s->envelope_utf8 : s->envelope;

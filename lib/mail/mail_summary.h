@@ -46,6 +46,18 @@ struct mail_summary {
 /* CQ_E_VERSION for a newer format, CQ_E_CORRUPT for anything else that is wrong. *view_r borrows `encoded`. */
 enum cq_rc mail_summary_open(struct cq_slice encoded, struct mail_summary *view_r, struct cq_err *err);
 
+/* Which of a summary's data: bit i is number i of the table in docs/formats/summary.md. */
+enum mail_summary_data {
+    MAIL_SUMMARY_DATA_ENVELOPE = 1 << 4,
+    MAIL_SUMMARY_DATA_STRUCTURE = 1 << 5,
+    MAIL_SUMMARY_DATA_CUTS = 1 << 6, /* with STRUCTURE: BODY */
+    MAIL_SUMMARY_DATA_PARTS = 1 << 10,
+};
+
+/* Appends the summary with these data alone; the others are empty in it. False: nothing was appended, for `encoded` is
+ * damaged or of a newer format: whoever reads it is to see that. */
+bool mail_summary_pick(struct cq_slice encoded, uint32_t data, struct cq_buf *out);
+
 /* The IMAP text with its parentheses, ready to be sent. utf8: the session has UTF8=ACCEPT or IMAP4rev2. */
 struct cq_slice mail_summary_envelope(const struct mail_summary *s, bool utf8);
 struct cq_slice mail_summary_bodystructure(const struct mail_summary *s, bool utf8);

@@ -135,6 +135,10 @@ struct mail_open {
 };
 enum cq_rc mailstore_open(struct mailstore *, struct mailstore_account *, uint64_t mailbox, struct cq_pool *,
                           struct mail_open *open_r, struct cq_err *err);
+/* The one of that name, in one call. CQ_E_NO_MAILBOX is no last word: a node of an older build says it of every name.
+ */
+enum cq_rc mailstore_open_name(struct mailstore *, struct mailstore_account *, struct cq_slice name, struct cq_pool *,
+                               struct mail_open *open_r, struct cq_err *err);
 /* UIDs [*from_r, *to_r) become this session's \Recent. */
 enum cq_rc mailstore_claim_recent(struct mailstore *, struct mailstore_account *, uint64_t mailbox, uint32_t *from_r,
                                   uint32_t *to_r, struct cq_err *err);
@@ -231,8 +235,16 @@ struct mail_records {
     uint32_t next_uid;
     uint64_t highest_modseq;
 };
+/* How much of each message's summary FETCH brings: nothing, all of it, or some of its data
+ * (mail_fetch_summary_of). */
+enum mail_fetch_summary { MAIL_FETCH_NO_SUMMARY = 0, MAIL_FETCH_SUMMARY = 1 };
+/* `data`: bits of enum mail_summary_data; from a node that knows nothing of that come all. */
+static inline uint32_t mail_fetch_summary_of(uint32_t data)
+{
+    return data << 1;
+}
 enum cq_rc mailstore_fetch(struct mailstore *, struct mailstore_account *, uint64_t mailbox, const struct uidset *uids,
-                           bool summaries, struct cq_pool *, struct mail_records *records_r, struct cq_err *err);
+                           uint32_t summary, struct cq_pool *, struct mail_records *records_r, struct cq_err *err);
 
 struct mail_changes {
     struct mail_records records; /* new and changed, by modseq */

@@ -108,22 +108,38 @@ enum cq_rc mailstore_subscribe(struct mailstore *store, struct mailstore_account
     return rc;
 }
 
-enum cq_rc mailstore_open(struct mailstore *store, struct mailstore_account *account, uint64_t mailbox,
-                          struct cq_pool *pool, struct mail_open *open_r, struct cq_err *err)
+static enum cq_rc open_mailbox(struct mailstore *store, struct mailstore_account *account,
+                               const Chasqui__Mail__OpenMailbox *message, struct cq_pool *pool,
+                               struct mail_open *open_r, struct cq_err *err)
 {
-    Chasqui__Mail__OpenMailbox message = CHASQUI__MAIL__OPEN_MAILBOX__INIT;
-    message.mailbox = mailbox;
     ProtobufCMessage *base;
-    enum cq_rc rc = command(store, account, CHASQUI__MAIL__METHOD__OPEN_MAILBOX, &message.base,
+    enum cq_rc rc = command(store, account, CHASQUI__MAIL__METHOD__OPEN_MAILBOX, &message->base,
                             &chasqui__mail__open_mailbox_reply__descriptor, pool, &base, err);
     if (rc != CQ_OK)
         return rc;
     const Chasqui__Mail__OpenMailboxReply *reply = (const Chasqui__Mail__OpenMailboxReply *)base;
     if (!reply->mailbox)
-        return CQ_FAIL(err, CQ_E_PROTO, "the shard opened mailbox %llu without a record", (unsigned long long)mailbox);
+        return CQ_FAIL(err, CQ_E_PROTO, "the shard opened mailbox %llu without a record",
+                       (unsigned long long)message->mailbox);
     mailstore_mailbox_from_wire(pool, reply->mailbox, &open_r->mailbox);
     open_r->first_unseen_uid = reply->first_unseen_uid;
     return mailstore_uidset_from_wire(pool, reply->uids, &open_r->uids, err);
+}
+
+enum cq_rc mailstore_open(struct mailstore *store, struct mailstore_account *account, uint64_t mailbox,
+                          struct cq_pool *pool, struct mail_open *open_r, struct cq_err *err)
+{
+    Chasqui__Mail__OpenMailbox message = CHASQUI__MAIL__OPEN_MAILBOX__INIT;
+    message.mailbox = mailbox;
+    return open_mailbox(store, account, &message, pool, open_r, err);
+}
+
+enum cq_rc mailstore_open_name(struct mailstore *store, struct mailstore_account *account, struct cq_slice name,
+                               struct cq_pool *pool, struct mail_open *open_r, struct cq_err *err)
+{
+    Chasqui__Mail__OpenMailbox message = CHASQUI__MAIL__OPEN_MAILBOX__INIT;
+    message.name = mailstore_text(pool, name);
+    return open_mailbox(store, account, &message, pool, open_r, err);
 }
 
 enum cq_rc mailstore_claim_recent(struct mailstore *store, struct mailstore_account *account, uint64_t mailbox,

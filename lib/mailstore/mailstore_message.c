@@ -302,13 +302,14 @@ enum cq_rc mailstore_expunge(struct mailstore *store, struct mailstore_account *
 }
 
 enum cq_rc mailstore_fetch(struct mailstore *store, struct mailstore_account *account, uint64_t mailbox,
-                           const struct uidset *uids, bool summaries, struct cq_pool *pool,
+                           const struct uidset *uids, uint32_t summary, struct cq_pool *pool,
                            struct mail_records *records_r, struct cq_err *err)
 {
     Chasqui__Mail__Fetch message = CHASQUI__MAIL__FETCH__INIT;
     message.mailbox = mailbox;
     message.uids = mailstore_uidset_to_wire(pool, uids);
-    message.summaries = summaries;
+    message.summaries = summary != MAIL_FETCH_NO_SUMMARY;
+    message.summary_data = summary >> 1;
     const struct mailstore_request request = {
         .method = CHASQUI__MAIL__METHOD__FETCH,
         .message = &message.base,

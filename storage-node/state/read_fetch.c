@@ -1,5 +1,6 @@
 /* FETCH: records of a set, in order of UID, a batch at a time. */
 #include "base/cq_endian.h"
+#include "mail/mail_summary.h"
 #include "state/mail_private.h"
 
 struct batch {
@@ -9,6 +10,8 @@ struct batch {
     struct uidset hidden;
     uint32_t uidnext;          /* from here on lie the messages of a COPY that has not come to its end */
     struct db_iter *summaries; /* NULL: they were not asked for */
+    uint32_t summary_data;     /* 0: all */
+    struct cq_buf picked;      /* of one summary */
     uint32_t records, records_max;
     size_t raw_start;
 };
@@ -32,6 +35,15 @@ static enum cq_rc find_summary(struct batch *batch, uint64_t email, struct cq_sl
         rc = CQ_E_CORRUPT;
     return mail_decoded(batch->v, rc == CQ_OK ? bytes_record_get(db_iter_value(batch->summaries), summary_r) : rc,
                         "summary");
+}
+
+/* Only what was asked for goes on its way; what is damaged goes as it is, for the reader to find. */
+static struct cq_slice pick_summary(struct batch *batch, struct cq_slice summary)
+{
+    if (batch->summary_data == 0)
+        return summary;
+    cq_buf_reset(&batch->picked, MAIL_SUMMARY_MAX);
+    return mail_summary_pick(summary, batch->summary_data, &batch->picked) ? cq_buf_slice(&batch->picked) : summary;
 }
 
 enum cq_rc mail_put_record(struct mail_view *v, uint32_t uid, const struct message_record *message,
@@ -60,7 +72,7 @@ static enum cq_rc add_record(struct batch *batch, uint32_t uid, struct cq_slice 
     if (rc == CQ_OK && batch->summaries)
         rc = find_summary(batch, message.email, &summary);
     if (rc == CQ_OK)
-        rc = mail_put_record(batch->v, uid, &message, summary, batch->raw);
+        rc = mail_put_record(batch->v, uid, &message, pick_summary(batch, summary), batch->raw);
     batch->records++;
     return rc;
 }
@@ -113,9 +125,11 @@ READ(read_fetch)
         .v = v,
         .raw = raw,
         .mailbox = fetch->mailbox,
+        .summary_data = fetch->summary_data,
         .records_max = records_max(fetch->max_records),
         .raw_start = raw->len,
     };
+    cq_buf_init(&batch.picked, MAIL_SUMMARY_MAX);
     struct mailbox_record mailbox;
     struct uidset set;
     Chasqui__Mail__FetchReply reply = CHASQUI__MAIL__FETCH_REPLY__INIT;
@@ -131,6 +145,7 @@ READ(read_fetch)
     if (rc == CQ_OK)
         rc = fetch_set(&batch, &set, &reply.next_uid);
     db_iter_free(&batch.summaries);
+    cq_buf_fini(&batch.picked);
     if (rc == CQ_OK)
         rc = mail_keyword_list(v, fetch->mailbox, &reply.keywords, &reply.n_keywords);
     if (rc != CQ_OK)

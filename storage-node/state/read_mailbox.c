@@ -158,15 +158,26 @@ enum cq_rc mail_uids(struct mail_view *v, uint64_t mailbox, uint32_t uidnext, st
     return rc;
 }
 
+static enum cq_rc which_mailbox(struct mail_view *v, const Chasqui__Mail__OpenMailbox *open, uint64_t *id_r)
+{
+    *id_r = open->mailbox;
+    if (*id_r || !open->name[0])
+        return CQ_OK;
+    enum cq_rc rc = mail_find_name(v, cq_slice_cstr(open->name), id_r);
+    return rc == CQ_E_NOT_FOUND ? CQ_FAIL(v->err, CQ_E_NO_MAILBOX, "no mailbox of that name") : rc;
+}
+
 READ(read_open)
 {
     (void)raw;
-    const Chasqui__Mail__OpenMailbox *open = (const void *)message;
+    uint64_t id;
     struct mailbox_record record;
     struct uid_entry *uids;
-    enum cq_rc rc = mail_load_mailbox(v, open->mailbox, &record);
+    enum cq_rc rc = which_mailbox(v, (const void *)message, &id);
     if (rc == CQ_OK)
-        rc = mail_uids(v, open->mailbox, record.uidnext, &uids);
+        rc = mail_load_mailbox(v, id, &record);
+    if (rc == CQ_OK)
+        rc = mail_uids(v, id, record.uidnext, &uids);
     if (rc != CQ_OK)
         return rc;
     if (uid_entry_count(uids) != record.messages) /* never shorter than it is: clients would delete mail */
@@ -175,8 +186,8 @@ READ(read_open)
     Chasqui__Mail__Mailbox mailbox;
     Chasqui__Mail__UidSet wire;
     struct uidset all = uid_entry_all(uids, v->pool);
-    fill_mailbox(v, open->mailbox, &record, &mailbox);
-    rc = mail_keyword_list(v, open->mailbox, &mailbox.keywords, &mailbox.n_keywords);
+    fill_mailbox(v, id, &record, &mailbox);
+    rc = mail_keyword_list(v, id, &mailbox.keywords, &mailbox.n_keywords);
     if (rc != CQ_OK)
         return rc;
     mail_uidset_put(v->pool, &all, &wire);

@@ -58,6 +58,49 @@ static void a_summary_holds_what_listing_a_mailbox_needs(void **state)
     cq_buf_fini(&whole);
 }
 
+static struct cq_slice if_wanted(uint32_t data, unsigned bit, struct cq_slice s)
+{
+    return data >> bit & 1 ? s : CQ_SLICE_NONE;
+}
+
+static void a_summary_with_some_of_its_data_is_one_without_the_others(void **state)
+{
+    (void)state;
+    struct cq_buf whole, some;
+    struct mail_summary w, s;
+    cq_buf_init(&whole, MAIL_SUMMARY_MAX);
+    cq_buf_init(&some, MAIL_SUMMARY_MAX);
+    mail_summary_of(CQ_SLICE(MESSAGE), &whole);
+    assert_int_equal(mail_summary_open(cq_buf_slice(&whole), &w, NULL), CQ_OK);
+    for (uint32_t data = 0; data < 1u << 11; data++) {
+        cq_buf_reset(&some, SIZE_MAX);
+        cq_buf_cstr(&some, "before");
+        assert_true(mail_summary_pick(cq_buf_slice(&whole), data, &some));
+        assert_int_equal(mail_summary_open(cq_slice_skip(cq_buf_slice(&some), 6), &s, NULL), CQ_OK);
+        assert_true(s.renderer == w.renderer && s.flags == w.flags && s.size == w.size &&
+                    s.header_octets == w.header_octets && s.part_count == w.part_count && s.sent.utc_s == w.sent.utc_s);
+        assert_true(cq_slice_eq(s.preview, if_wanted(data, 0, w.preview)));
+        assert_true(cq_slice_eq(s.message_id, if_wanted(data, 2, w.message_id)));
+        assert_true(cq_slice_eq(s.references, if_wanted(data, 3, w.references)));
+        assert_true(cq_slice_eq(s.envelope, data & MAIL_SUMMARY_DATA_ENVELOPE ? w.envelope : CQ_SLICE_NONE));
+        assert_true(cq_slice_eq(s.structure, data & MAIL_SUMMARY_DATA_STRUCTURE ? w.structure : CQ_SLICE_NONE));
+        assert_true(cq_slice_eq(s.cuts, data & MAIL_SUMMARY_DATA_CUTS ? w.cuts : CQ_SLICE_NONE));
+        assert_true(cq_slice_eq(s.parts, data & MAIL_SUMMARY_DATA_PARTS ? w.parts : CQ_SLICE_NONE));
+        assert_true(data != (1u << 11) - 1 || some.len == whole.len + 6);
+    }
+    for (size_t at = 0; at < whole.len; at++) { /* under the checksum or not: what open refuses is not picked from */
+        whole.data[at] ^= 0x40;
+        bool opens = mail_summary_open(cq_buf_slice(&whole), &w, NULL) == CQ_OK;
+        cq_buf_reset(&some, SIZE_MAX);
+        assert_int_equal(mail_summary_pick(cq_buf_slice(&whole), MAIL_SUMMARY_DATA_ENVELOPE, &some), opens);
+        assert_true(opens || some.len == 0);
+        whole.data[at] ^= 0x40;
+    }
+    assert_false(mail_summary_pick(CQ_SLICE_NONE, 0, &some));
+    cq_buf_fini(&whole);
+    cq_buf_fini(&some);
+}
+
 static void the_part_table_cuts_the_stored_octets(void **state)
 {
     (void)state;
@@ -347,6 +390,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_summary_holds_what_listing_a_mailbox_needs),
+        cmocka_unit_test(a_summary_with_some_of_its_data_is_one_without_the_others),
         cmocka_unit_test(the_part_table_cuts_the_stored_octets),
         cmocka_unit_test(a_prefix_is_as_if_it_had_been_parsed),
         cmocka_unit_test(a_record_that_was_changed_anywhere_is_refused),

@@ -4,6 +4,7 @@
 
 #include "base/cq_mem.h"
 #include "base/cq_pool.h"
+#include "mail/mail_build.h"
 #include "state/mail_machine.h"
 
 #include <stdlib.h>
@@ -150,6 +151,62 @@ static void an_appended_message_is_opened_fetched_and_read(void **state)
     struct cq_slice octets;
     assert_int_equal(mailstore_read_body(f->store, &f->account, record.email, 9, 5, f->pool, &octets, &f->err), CQ_OK);
     assert_slice(octets, "hello");
+}
+
+static struct cq_slice fetched_summary(struct fixture *f, uint64_t mailbox, uint32_t uid, uint32_t summary)
+{
+    struct uid_range range = {uid, uid};
+    struct mail_records records;
+    struct fetch_record record;
+    assert_int_equal(mailstore_fetch(f->store, &f->account, mailbox, &(struct uidset){&range, 1}, summary, f->pool,
+                                     &records, &f->err),
+                     CQ_OK);
+    assert_int_equal(fetch_record_next(&records.records, &record), CQ_OK);
+    assert_int_equal(record.uid, uid);
+    return record.summary;
+}
+
+static void summaries_come_with_the_data_that_were_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t inbox = mailbox_named(f, "INBOX");
+    struct cq_slice octets = CQ_SLICE("Subject: hello\r\n\r\nworld\r\n");
+    struct cq_buf summary;
+    struct mail_appended appended;
+    struct mail_summary s;
+    cq_buf_init(&summary, MAIL_SUMMARY_MAX);
+    mail_summary_of(octets, &summary);
+    const struct mail_new_message message = {
+        .summary = cq_buf_slice(&summary), .octets = &octets, .octet_count = 1, .internal_date = 1};
+    assert_int_equal(mailstore_append(f->store, &f->account, inbox, &message, 1, &appended, &f->err), CQ_OK);
+    append_text(f, inbox, "its summary is none");
+
+    assert_int_equal(fetched_summary(f, inbox, 1, MAIL_FETCH_NO_SUMMARY).len, 0);
+    assert_true(cq_slice_eq(fetched_summary(f, inbox, 1, MAIL_FETCH_SUMMARY), cq_buf_slice(&summary)));
+    struct cq_slice some = fetched_summary(f, inbox, 1, mail_fetch_summary_of(MAIL_SUMMARY_DATA_ENVELOPE));
+    assert_true(some.len < summary.len);
+    assert_int_equal(mail_summary_open(some, &s, &f->err), CQ_OK);
+    assert_true(s.envelope.len > 0 && s.structure.len == 0 && s.parts.len == 0 && s.size == octets.len);
+    assert_slice(fetched_summary(f, inbox, 2, mail_fetch_summary_of(MAIL_SUMMARY_DATA_ENVELOPE)), "a summary");
+    cq_buf_fini(&summary);
+}
+
+static void a_mailbox_is_opened_by_its_name_as_by_its_id(void **state)
+{
+    struct fixture *f = *state;
+    struct mail_open named, open;
+    uint64_t id = mailbox_named(f, "INBOX");
+    for (unsigned i = 0; i < 5; i++)
+        append_text(f, id, "x");
+    assert_int_equal(mailstore_open(f->store, &f->account, id, f->pool, &open, &f->err), CQ_OK);
+    assert_int_equal(mailstore_open_name(f->store, &f->account, CQ_SLICE("INBOX"), f->pool, &named, &f->err), CQ_OK);
+    assert_true(named.mailbox.id == id && named.mailbox.uidnext == open.mailbox.uidnext);
+    assert_true(named.mailbox.highest_modseq == open.mailbox.highest_modseq && uidset_size(&named.uids) == 5);
+    static const char *const missing[] = {"", "inbox", "INBOX/x", "nothing"};
+    for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
+        assert_int_equal(
+            mailstore_open_name(f->store, &f->account, cq_slice_cstr(missing[i]), f->pool, &named, &f->err),
+            CQ_E_NO_MAILBOX);
 }
 
 /* Long ranges, single gaps, and both within the piece that is read of the set at once. */
@@ -452,6 +509,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_new_account_has_its_six_mailboxes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_mailbox_is_found_by_its_name_as_the_list_has_it, setup, teardown),
         cmocka_unit_test_setup_teardown(an_appended_message_is_opened_fetched_and_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(summaries_come_with_the_data_that_were_asked_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_mailbox_is_opened_by_its_name_as_by_its_id, setup, teardown),
         cmocka_unit_test_setup_teardown(an_opened_mailbox_has_the_uids_that_are_there, setup, teardown),
         cmocka_unit_test_setup_teardown(changes_tell_what_is_new_what_changed_and_what_vanished, setup, teardown),
         cmocka_unit_test_setup_teardown(a_staged_body_is_stored_whole, setup, teardown),

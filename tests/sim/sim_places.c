@@ -334,8 +334,10 @@ static enum cq_rc clean_up(struct sim_attempt *a, struct cq_err *err)
     while (rc == CQ_OK && !done) {
         uint64_t removed;
         struct store_batch *batch = store_batch_recorder_new();
-        rc = reseed_cleanup_step(a->node->store, &record, sim_incarnation(a->g), CLEANUP_CHUNKS, batch, &removed, &done,
-                                 err);
+        const struct reseed_cleanup how = {.incarnation = sim_incarnation(a->g),
+                                           .log_first = a->node->groups[a->g].first_index,
+                                           .chunks_max = CLEANUP_CHUNKS};
+        rc = reseed_cleanup_step(a->node->store, &record, &how, batch, &removed, &done, err);
         if (rc == CQ_OK)
             rc = write_batch(a, batch, false);
         store_batch_free(&batch);

@@ -391,6 +391,7 @@ static enum cq_rc open_all(struct frontend *f, struct cq_err *err)
         rc = auth_new(&f->config->auth, f->directory, &f->auth, err);
     if (rc == CQ_OK)
         rc = open_events(f, err);
+    f->bodies = body_cache_new(f->config->frontend.body_cache);
     if (rc == CQ_OK)
         rc = open_workers(f, err);
     if (rc == CQ_OK)
@@ -452,6 +453,7 @@ void frontend_free(struct frontend **frontend)
     if (f->link_client)
         io_tls_unwatch(f->link_client);
     frontend_worker_free(&f->control);
+    body_cache_free(&f->bodies);
     io_tls_free(&f->link_client);
     event_ring_free(&f->events); /* sessions have told that they ended */
     auth_free(&f->auth);
@@ -476,5 +478,6 @@ void frontend_metrics_register(void)
     cq_metrics_register(&admin_reconcile_metrics);
     cq_metrics_register(&admin_missing_metrics);
     cq_metrics_register(&front_metrics);
+    cq_metrics_register(&body_cache_metrics);
     cq_metrics_register(&rpc_client_metrics);
 }

@@ -25,6 +25,7 @@ struct frontend {
     struct io_tls *tls[LISTEN_PROTOCOL_COUNT]; /* for clients: a session of one service is no good at another */
     struct directory *directory;
     struct auth *auth;
+    struct body_cache *bodies; /* NULL: none are kept */
     struct frontend_worker *workers[FRONTEND_WORKERS_MAX];
     size_t worker_count;
     struct frontend_worker *control; /* the main thread's: no listeners */

@@ -49,6 +49,8 @@ static const struct cq_setting rows[] = {
                     "How long a shard may take before the client is told that it is unavailable."),
     CQ_SET_PATH(S, spool, "spool", "/tmp", "Folder for large messages on their way in; nothing in it outlives us."),
     CQ_SET_SIZE(S, message_max, "message_max", "50MiB", "64KiB", "2GiB", "The largest message."),
+    CQ_SET_SIZE(S, body_cache, "body_cache", "64MiB", "0", "1TiB",
+                "Memory for bodies that were read a short while ago, of all threads together; 0: none are kept."),
     CQ_SET_INT(S, recipients_max, "smtp.recipients_max", "100", 1, 10000, "recipients", "Of one message."),
     CQ_SET_DURATION(S, smtp_idle_us, "smtp.idle_timeout", "5m", "10s", "1h", "A client that says nothing."),
     CQ_SET_DURATION(S, pop3_idle_us, "pop3.idle_timeout", "10m", "10s", "1h", "A client that says nothing."),

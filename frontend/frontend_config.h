@@ -48,6 +48,7 @@ struct frontend_settings {
     uint64_t request_timeout_us;
     const char *spool;
     uint64_t message_max;
+    uint64_t body_cache;
     int64_t recipients_max;
     uint64_t smtp_idle_us, pop3_idle_us;
     const char *admin_listen; /* RPC of the role admin; "": not this front-end */

@@ -226,13 +226,15 @@ enum cq_rc frontend_worker_new(struct frontend *frontend, const char *name, stru
         .limits = frontend->config->client,
     };
     enum cq_rc rc = mailstore_rpc_new(&rpc, &worker->transport, err);
-    if (rc == CQ_OK)
-        worker->front.mailstore =
-            mailstore_new(worker->transport, client_id, (uint32_t)(settings->request_timeout_us / 1000));
     *worker_r = worker;
-    if (rc != CQ_OK)
+    if (rc != CQ_OK) {
         frontend_worker_free(worker_r);
-    return rc;
+        return rc;
+    }
+    worker->front.mailstore =
+        mailstore_new(worker->transport, client_id, (uint32_t)(settings->request_timeout_us / 1000));
+    mailstore_use_body_cache(worker->front.mailstore, frontend->bodies);
+    return CQ_OK;
 }
 
 static enum cq_rc parse_networks(struct frontend_port *port, struct cq_err *err)

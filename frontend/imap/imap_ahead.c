@@ -11,7 +11,7 @@ struct asked {
     struct imap_piece piece;
     struct io_fiber_ref fiber;
     struct io_event done;
-    struct cq_pool *pool;
+    struct body_piece *held;
     struct cq_slice octets;
     enum cq_rc rc;
     struct cq_err err;
@@ -22,8 +22,7 @@ struct imap_ahead {
     struct mailstore_account account; /* what the session had seen when it began: bodies do not change */
     struct asked ring[IMAP_AHEAD_PIECES];
     unsigned first, count;
-    size_t octets;         /* of the pieces in the ring */
-    struct cq_pool *taken; /* of the piece that was taken last */
+    size_t octets; /* of the pieces in the ring */
 };
 
 static struct asked *at(struct imap_ahead *a, unsigned i)
@@ -43,22 +42,22 @@ static void read_piece(void *arg)
 {
     struct asked *p = arg;
     struct imap_ahead *a = p->ahead;
-    p->rc = mailstore_read_body(a->service->store, &a->account, p->piece.email, p->piece.off, p->piece.len, p->pool,
-                                &p->octets, &p->err);
+    p->rc = mailstore_body(a->service->store, &a->account, &p->piece.body, p->piece.off, p->piece.len, &p->held,
+                           &p->octets, &p->err);
     io_event_set(&p->done);
 }
 
-/* The first one leaves the ring; its memory is the caller's. */
-static struct cq_pool *leave(struct imap_ahead *a)
+/* The first one leaves the ring; what it holds is the caller's. */
+static struct body_piece *leave(struct imap_ahead *a)
 {
     struct asked *p = at(a, 0);
-    struct cq_pool *pool = p->pool;
-    p->pool = NULL;
+    struct body_piece *held = p->held;
+    p->held = NULL;
     a->octets -= p->piece.len;
     a->service->ahead_octets -= p->piece.len;
     a->first = (a->first + 1) % IMAP_AHEAD_PIECES;
     a->count--;
-    return pool;
+    return held;
 }
 
 /* The first n. A cancelled read ends at once, so whoever leaves can wait for it even when he was cancelled himself. */
@@ -70,8 +69,8 @@ static void give_up(struct imap_ahead *a, unsigned n)
     for (; n; n--) {
         while (!at(a, 0)->done.set)
             io_event_wait(&at(a, 0)->done, IO_NO_DEADLINE);
-        struct cq_pool *pool = leave(a);
-        cq_pool_free(&pool);
+        struct body_piece *held = leave(a);
+        body_piece_unref(&held);
     }
     io_fiber_shield(false);
 }
@@ -82,7 +81,6 @@ void imap_ahead_free(struct imap_ahead **ahead)
     if (!a)
         return;
     give_up(a, a->count);
-    cq_pool_free(&a->taken);
     free(a);
     *ahead = NULL;
 }
@@ -97,7 +95,7 @@ static bool has_room(const struct imap_ahead *a, uint32_t len)
 
 static bool same(const struct imap_piece *x, const struct imap_piece *y)
 {
-    return x->email == y->email && x->off == y->off && x->len == y->len;
+    return x->body.email == y->body.email && x->off == y->off && x->len == y->len;
 }
 
 /* Where in the ring it is; count: nowhere. */
@@ -118,9 +116,11 @@ bool imap_ahead_ask(struct imap_ahead *a, const struct imap_piece *piece)
     struct asked *p = at(a, a->count);
     *p = (struct asked){.ahead = a, .piece = *piece};
     io_event_reset(&p->done);
-    if (io_fiber_spawn(a->service->loop, read_piece, p, &p->fiber) != CQ_OK)
+    if (mailstore_body_cached(a->service->store, &a->account, &piece->body, piece->off, piece->len, &p->held,
+                              &p->octets))
+        io_event_set(&p->done);
+    else if (io_fiber_spawn(a->service->loop, read_piece, p, &p->fiber) != CQ_OK)
         return false;
-    p->pool = cq_pool_new(1024);
     a->count++;
     a->octets += piece->len;
     a->service->ahead_octets += piece->len;
@@ -133,8 +133,8 @@ void imap_ahead_go(struct imap_ahead *a)
         io_fiber_yield(); /* a cancel is seen by whoever waits next */
 }
 
-bool imap_ahead_take(struct imap_ahead *a, const struct imap_piece *piece, struct cq_slice *octets_r, enum cq_rc *rc_r,
-                     struct cq_err *err)
+bool imap_ahead_take(struct imap_ahead *a, const struct imap_piece *piece, struct body_piece **held_r,
+                     struct cq_slice *octets_r, enum cq_rc *rc_r, struct cq_err *err)
 {
     unsigned before = position(a, piece);
     bool asked = before < a->count;
@@ -142,12 +142,10 @@ bool imap_ahead_take(struct imap_ahead *a, const struct imap_piece *piece, struc
     if (!asked)
         return false;
     struct asked *p = at(a, 0);
-    *octets_r = CQ_SLICE_NONE;
     *rc_r = io_event_wait(&p->done, IO_NO_DEADLINE);
     if (*rc_r != CQ_OK)
         return true;
-    cq_pool_free(&a->taken);
-    a->taken = leave(a);
+    *held_r = leave(a);
     *octets_r = p->octets;
     *rc_r = p->rc;
     if (p->rc != CQ_OK && err)

@@ -161,6 +161,23 @@ static enum cq_rc skip_message(struct fetching *f, enum cq_rc rc)
     return CQ_OK;
 }
 
+static enum cq_rc write_message(struct message *m, struct imap_octets *octets)
+{
+    struct imap_run *run = m->f->run;
+    struct cq_err err = {0};
+    cq_buf_printf(&run->out, "* %u FETCH (", imap_view_seq(run->session->view, m->record->uid));
+    write_unasked(m);
+    enum cq_rc rc = write_items(m, octets, &err);
+    if (rc != CQ_OK) {
+        /* In the middle of a literal whose length was promised: there is nothing else to say any more. */
+        if (!run->session->closed)
+            io_conn_abort(run->session->conn, rc, "FETCH: %s", err.text);
+        return CQ_E_CANCELLED;
+    }
+    cq_buf_cstr(&run->out, ")\r\n");
+    return CQ_OK;
+}
+
 static enum cq_rc fetch_message(void *ctx, const struct fetch_record *record, const struct mail_records *table);
 
 /* Its header is longer than what is read of a known message: with record and summary, as any other. */
@@ -180,7 +197,6 @@ static enum cq_rc fetch_unknown(struct fetching *f, uint32_t uid)
 static enum cq_rc fetch_message(void *ctx, const struct fetch_record *record, const struct mail_records *table)
 {
     struct fetching *f = ctx;
-    struct imap_run *run = f->run;
     struct cq_err err = {0};
     struct imap_octets *octets;
     struct message m = {.f = f, .record = record, .table = table, .before = ""};
@@ -189,21 +205,11 @@ static enum cq_rc fetch_message(void *ctx, const struct fetch_record *record, co
     cq_pool_clear(f->pool);
     m.flags_changed = uidset_contains(&f->seen, record->uid); /* the record was read after that */
     enum cq_rc rc = prepare(&m, &octets, &err);
-    if (rc == CQ_E_LIMIT && f->known)
-        return fetch_unknown(f, record->uid);
-    if (rc != CQ_OK)
-        return skip_message(f, rc);
-    cq_buf_printf(&run->out, "* %u FETCH (", imap_view_seq(run->session->view, record->uid));
-    write_unasked(&m);
-    rc = write_items(&m, octets, &err);
-    if (rc != CQ_OK) {
-        /* In the middle of a literal whose length was promised: there is nothing else to say any more. */
-        if (!run->session->closed)
-            io_conn_abort(run->session->conn, rc, "FETCH: %s", err.text);
-        return CQ_E_CANCELLED;
-    }
-    cq_buf_cstr(&run->out, ")\r\n");
-    return CQ_OK;
+    bool unknown = rc == CQ_E_LIMIT && f->known;
+    if (!unknown)
+        rc = rc == CQ_OK ? write_message(&m, octets) : skip_message(f, rc);
+    imap_octets_release(f->fetch, octets);
+    return unknown ? fetch_unknown(f, record->uid) : rc;
 }
 
 /* ---- The set ---- */

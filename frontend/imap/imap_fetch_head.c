@@ -35,11 +35,24 @@ static struct cq_slice filtered(const struct imap_fetch_item *item, struct cq_sl
     return fields;
 }
 
+static enum cq_rc read_head(struct imap_run *run, const struct mail_body *body, struct cq_pool *pool,
+                            struct cq_slice *head_r, struct cq_err *err)
+{
+    struct body_piece *held;
+    struct cq_slice octets;
+    uint32_t len = body->size < IMAP_HEAD_READ ? body->size : IMAP_HEAD_READ;
+    enum cq_rc rc = imap_message_piece(run, body, 0, len, &held, &octets, err);
+    if (rc == CQ_OK)
+        *head_r = cq_pool_slice(pool, octets);
+    body_piece_unref(&held);
+    return rc;
+}
+
 enum cq_rc imap_head_prepare(struct imap_run *run, const struct fetch_record *record, struct cq_slice *head,
                              struct imap_octets *o, struct cq_pool *pool, struct cq_err *err)
 {
-    uint32_t len = record->size < IMAP_HEAD_READ ? record->size : IMAP_HEAD_READ;
-    enum cq_rc rc = head->len ? CQ_OK : imap_message_piece(run, record->email, 0, len, pool, head, err);
+    const struct mail_body body = mail_body_of(record);
+    enum cq_rc rc = head->len ? CQ_OK : read_head(run, &body, pool, head, err);
     if (rc != CQ_OK)
         return rc;
     size_t header_len = mail_header_length(*head);

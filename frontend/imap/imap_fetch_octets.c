@@ -79,7 +79,7 @@ static enum cq_rc filter(struct imap_run *run, const struct mail_section *sectio
     struct cq_buf header, filtered;
     cq_buf_init(&header, IMAP_HEADER_READ_MAX);
     cq_buf_init(&filtered, IMAP_HEADER_READ_MAX + 2);
-    enum cq_rc rc = imap_message_read(run, o->email, range->off, header_read(range), &header, err);
+    enum cq_rc rc = imap_message_read(run, &o->body, range->off, header_read(range), &header, err);
     if (rc == CQ_OK) {
         mail_section_filter(section, cq_buf_slice(&header), &filtered);
         o->start = cq_pool_slice(pool, cq_buf_slice(&filtered));
@@ -114,13 +114,14 @@ enum cq_rc imap_octets_prepare(struct imap_run *run, const struct imap_fetch *fe
     size_t n = 0, ahead = 0, filtered = 0;
     struct cq_slice head = CQ_SLICE_NONE;
     struct imap_octets *octets = cq_pool_calloc(pool, fetch->count, sizeof *octets);
+    *octets_r = octets;
     for (size_t i = 0; i < fetch->count; i++) {
         const struct imap_fetch_item *item = &fetch->items[i];
         if (item->kind != IMAP_FETCH_OCTETS)
             continue;
         struct imap_octets *o = &octets[n++];
         enum cq_rc rc = CQ_OK;
-        *o = (struct imap_octets){.item = item, .email = record->email, .alone = is_alone(fetch)};
+        *o = (struct imap_octets){.item = item, .body = mail_body_of(record), .alone = is_alone(fetch)};
         if (is_whole(item))
             locate_whole(item, record, o);
         else if (summary)
@@ -132,13 +133,18 @@ enum cq_rc imap_octets_prepare(struct imap_run *run, const struct imap_fetch *fe
         if (rc == CQ_OK && filtered > FILTERED_MAX)
             rc = CQ_FAIL(err, CQ_E_LIMIT, "more than %u octets of headers", FILTERED_MAX);
         if (rc == CQ_OK && o->start.len == 0 && ahead < AHEAD_MAX)
-            rc = imap_message_piece(run, o->email, o->off, o->len, pool, &o->start, err);
+            rc = imap_message_piece(run, &o->body, o->off, o->len, &o->held, &o->start, err);
         if (rc != CQ_OK)
             return rc;
         ahead += o->start.len;
     }
-    *octets_r = octets;
     return CQ_OK;
+}
+
+void imap_octets_release(const struct imap_fetch *fetch, struct imap_octets *octets)
+{
+    for (size_t i = 0; octets && i < fetch->count; i++)
+        body_piece_unref(&octets[i].held);
 }
 
 /* ---- Ahead ---- */
@@ -173,7 +179,8 @@ static void ask_next_messages(struct imap_run *run, const struct imap_fetch_item
     while (fetch_record_next(&following, &next) == CQ_OK) {
         if (next.uid <= run->ahead_uid || imap_view_seq(run->session->view, next.uid) == 0)
             continue;
-        if (range_of(item, &next, &range) && !imap_message_ahead(run, next.email, range.off, range.len))
+        const struct mail_body body = mail_body_of(&next);
+        if (range_of(item, &next, &range) && !imap_message_ahead(run, &body, range.off, range.len))
             return;
         run->ahead_uid = next.uid;
     }
@@ -184,7 +191,7 @@ static void ask_next(struct imap_run *run, const struct imap_octets *o, uint64_t
 {
     if (!run->ahead)
         return;
-    if (imap_message_ahead(run, o->email, o->off + done, o->len - done) && o->alone)
+    if (imap_message_ahead(run, &o->body, o->off + done, o->len - done) && o->alone)
         ask_next_messages(run, o->item);
     imap_ahead_go(run->ahead);
 }
@@ -193,25 +200,23 @@ static void ask_next(struct imap_run *run, const struct imap_octets *o, uint64_t
 
 static enum cq_rc write_rest(struct imap_run *run, const struct imap_octets *o, struct cq_err *err)
 {
-    struct cq_pool *pool = cq_pool_new(4096);
     uint64_t done = o->start.len;
     enum cq_rc rc = CQ_OK;
     while (rc == CQ_OK && done < o->len) {
-        struct cq_slice piece;
-        cq_pool_clear(pool);
-        rc = imap_message_piece(run, o->email, o->off + done, o->len - done, pool, &piece, err);
+        struct body_piece *held;
+        struct cq_slice octets;
+        rc = imap_message_piece(run, &o->body, o->off + done, o->len - done, &held, &octets, err);
         if (rc != CQ_OK)
             break;
-        done += piece.len;
+        done += octets.len;
         ask_next(run, o, done);
-        imap_out_add(run, piece);
+        imap_out_give(run, octets, &held);
         rc = imap_out_flush(run);
     }
-    cq_pool_free(&pool);
     return rc;
 }
 
-enum cq_rc imap_octets_write(struct imap_run *run, const struct imap_octets *o, struct cq_err *err)
+enum cq_rc imap_octets_write(struct imap_run *run, struct imap_octets *o, struct cq_err *err)
 {
     imap_write_fetch_name(&run->out, o->item);
     if (o->missing) {
@@ -221,7 +226,7 @@ enum cq_rc imap_octets_write(struct imap_run *run, const struct imap_octets *o, 
     cq_buf_byte(&run->out, ' ');
     imap_write_literal_header(&run->out, o->len);
     ask_next(run, o, o->start.len);
-    imap_out_add(run, o->start);
+    imap_out_give(run, o->start, &o->held);
     enum cq_rc rc = imap_out_flush(run);
     return rc == CQ_OK ? write_rest(run, o, err) : rc;
 }

@@ -33,6 +33,7 @@ bool imap_known_find(const struct imap_known *known, uint32_t uid, struct fetch_
         const struct message *m = &known->messages[i];
         if (m->uid != uid)
             continue;
+        /* No save date: its octets are not looked for in memory, for only the shard can say that it is still there. */
         *record_r =
             (struct fetch_record){.uid = uid, .size = m->size, .internal_date = m->internal_date, .email = m->email};
         return true;

@@ -17,7 +17,7 @@ void imap_known_free(struct imap_known **known);
 /* NULL becomes a new one. The oldest of more than IMAP_KNOWN_MAX is forgotten. */
 void imap_known_add(struct imap_known **known, const struct fetch_record *record);
 
-/* Flags, keywords, modseq and summary of the record are empty. NULL has nothing. */
+/* Flags, keywords, modseq, save date and summary of the record are empty. NULL has nothing. */
 bool imap_known_find(const struct imap_known *known, uint32_t uid, struct fetch_record *record_r);
 
 #endif

@@ -4,20 +4,19 @@
 #include "imap/imap_ahead.h"
 #include "mail/mail_build.h"
 
-_Static_assert(IMAP_BODY_PIECE == MAIL_STAGE_PIECE_MAX, "a piece is a chunk");
+_Static_assert(IMAP_BODY_PIECE == MAIL_BODY_PIECE, "a piece is a chunk");
 
-/* A chunk is read and verified whole, whatever is asked of it: a piece ends where the staged chunk ends. */
-static struct imap_piece piece_at(uint64_t email, uint64_t off, uint64_t len)
+static struct imap_piece piece_at(const struct mail_body *body, uint64_t off, uint64_t len)
 {
     uint32_t room = IMAP_BODY_PIECE - (uint32_t)(off % IMAP_BODY_PIECE);
-    return (struct imap_piece){email, off, len < room ? (uint32_t)len : room};
+    return (struct imap_piece){*body, off, len < room ? (uint32_t)len : room};
 }
 
-bool imap_message_ahead(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len)
+bool imap_message_ahead(struct imap_run *run, const struct mail_body *body, uint64_t off, uint64_t len)
 {
     bool asked = run->ahead;
     while (asked && len) {
-        const struct imap_piece piece = piece_at(email, off, len);
+        const struct imap_piece piece = piece_at(body, off, len);
         asked = imap_ahead_ask(run->ahead, &piece);
         off += piece.len;
         len -= piece.len;
@@ -25,40 +24,37 @@ bool imap_message_ahead(struct imap_run *run, uint64_t email, uint64_t off, uint
     return asked;
 }
 
-enum cq_rc imap_message_piece(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len, struct cq_pool *pool,
-                              struct cq_slice *octets_r, struct cq_err *err)
+enum cq_rc imap_message_piece(struct imap_run *run, const struct mail_body *body, uint64_t off, uint64_t len,
+                              struct body_piece **held_r, struct cq_slice *octets_r, struct cq_err *err)
 {
     struct imap_session *session = run->session;
-    const struct imap_piece piece = piece_at(email, off, len);
+    struct mailstore *store = session->service->store;
+    const struct imap_piece piece = piece_at(body, off, len);
     enum cq_rc rc = CQ_OK;
     *octets_r = CQ_SLICE_NONE;
-    if (len == 0)
+    *held_r = NULL;
+    if (len == 0 || (run->ahead && imap_ahead_take(run->ahead, &piece, held_r, octets_r, &rc, err)))
+        return rc;
+    if (mailstore_body_cached(store, &session->account, body, off, piece.len, held_r, octets_r))
         return CQ_OK;
-    if (!run->ahead || !imap_ahead_take(run->ahead, &piece, octets_r, &rc, err))
-        rc =
-            mailstore_read_body(session->service->store, &session->account, email, off, piece.len, pool, octets_r, err);
-    if (rc == CQ_OK && (octets_r->len == 0 || octets_r->len > piece.len))
-        return CQ_FAIL(err, CQ_E_CORRUPT, "message %llx has no octets at %llu", (unsigned long long)email,
-                       (unsigned long long)off);
-    return rc;
+    return mailstore_body(store, &session->account, body, off, piece.len, held_r, octets_r, err);
 }
 
 /* Calls back with the pieces in order. */
-static enum cq_rc each_piece(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len,
+static enum cq_rc each_piece(struct imap_run *run, const struct mail_body *body, uint64_t off, uint64_t len,
                              void (*take)(void *arg, struct cq_slice octets), void *arg, struct cq_err *err)
 {
-    struct cq_pool *pool = cq_pool_new(4096);
     enum cq_rc rc = CQ_OK;
     while (rc == CQ_OK && len) {
+        struct body_piece *held;
         struct cq_slice octets;
-        cq_pool_clear(pool);
-        rc = imap_message_piece(run, email, off, len, pool, &octets, err);
+        rc = imap_message_piece(run, body, off, len, &held, &octets, err);
         if (rc == CQ_OK)
             take(arg, octets);
         off += octets.len;
         len -= octets.len;
+        body_piece_unref(&held);
     }
-    cq_pool_free(&pool);
     return rc;
 }
 
@@ -67,10 +63,10 @@ static void take_into_buf(void *arg, struct cq_slice octets)
     cq_buf_slice_add(arg, octets);
 }
 
-enum cq_rc imap_message_read(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len, struct cq_buf *out,
-                             struct cq_err *err)
+enum cq_rc imap_message_read(struct imap_run *run, const struct mail_body *body, uint64_t off, uint64_t len,
+                             struct cq_buf *out, struct cq_err *err)
 {
-    enum cq_rc rc = each_piece(run, email, off, len, take_into_buf, out, err);
+    enum cq_rc rc = each_piece(run, body, off, len, take_into_buf, out, err);
     return rc == CQ_OK && !cq_buf_ok(out) ? CQ_FAIL(err, CQ_E_LIMIT, "%llu octets", (unsigned long long)len) : rc;
 }
 
@@ -85,9 +81,10 @@ static enum cq_rc build_again(struct imap_run *run, const struct fetch_record *r
                               struct mail_summary *summary_r, struct cq_err *err)
 {
     struct mail_builder *builder = mail_builder_new(NULL);
+    const struct mail_body body = mail_body_of(record);
     struct cq_buf encoded;
     cq_buf_init(&encoded, MAIL_SUMMARY_MAX);
-    enum cq_rc rc = each_piece(run, record->email, 0, record->size, take_into_builder, builder, err);
+    enum cq_rc rc = each_piece(run, &body, 0, record->size, take_into_builder, builder, err);
     if (rc == CQ_OK) {
         mail_builder_finish(builder);
         mail_builder_summary(builder, 0, &encoded);

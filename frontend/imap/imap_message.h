@@ -11,17 +11,16 @@ enum cq_rc imap_message_summary(struct imap_run *run, const struct fetch_record 
                                 struct mail_summary *summary_r, struct cq_err *err);
 
 /* Up to IMAP_BODY_PIECE octets of [off, off + len), at least one when len > 0. CQ_E_CORRUPT when the message is
- * shorter. They live as long as the pool, but those that imap_message_ahead() was told of only until the next such
- * piece: write them before you read on. */
-enum cq_rc imap_message_piece(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len, struct cq_pool *pool,
-                              struct cq_slice *octets_r, struct cq_err *err);
+ * shorter. They live as long as *held_r, which the caller lets go by body_piece_unref(). */
+enum cq_rc imap_message_piece(struct imap_run *run, const struct mail_body *body, uint64_t off, uint64_t len,
+                              struct body_piece **held_r, struct cq_slice *octets_r, struct cq_err *err);
 
 /* In FETCH: imap_message_piece() will be called with the pieces of this next, in order; the store is asked while the
  * caller writes, after imap_ahead_go(). False: not for all of them, there is no room. */
-bool imap_message_ahead(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len);
+bool imap_message_ahead(struct imap_run *run, const struct mail_body *body, uint64_t off, uint64_t len);
 
 /* All of [off, off + len) into out, which has room. */
-enum cq_rc imap_message_read(struct imap_run *run, uint64_t email, uint64_t off, uint64_t len, struct cq_buf *out,
-                             struct cq_err *err);
+enum cq_rc imap_message_read(struct imap_run *run, const struct mail_body *body, uint64_t off, uint64_t len,
+                             struct cq_buf *out, struct cq_err *err);
 
 #endif

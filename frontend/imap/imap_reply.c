@@ -133,6 +133,18 @@ void imap_out_add(struct imap_run *run, struct cq_slice text)
     io_conn_write(run->session->conn, text);
 }
 
+void imap_out_give(struct imap_run *run, struct cq_slice octets, struct body_piece **held)
+{
+    if (octets.len < IMAP_OUT_FLUSH || !*held) {
+        imap_out_add(run, octets);
+        body_piece_unref(held);
+        return;
+    }
+    imap_out_send(run);
+    io_conn_write_owned(run->session->conn, octets, body_piece_release, *held);
+    *held = NULL;
+}
+
 /* ---- Flags ---- */
 
 void imap_write_flags(struct cq_buf *out, const struct fetch_record *record, const struct mail_records *table,

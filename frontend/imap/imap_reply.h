@@ -20,6 +20,9 @@ void imap_out_send(struct imap_run *run);
 enum cq_rc imap_out_flush(struct imap_run *run);
 /* Adds text that may be large without copying it through run->out. */
 void imap_out_add(struct imap_run *run, struct cq_slice text);
+/* Octets of a body, which are not copied when they are many: the connection holds the piece then. The caller's hold
+ * ends; NULL: the octets are copied. */
+void imap_out_give(struct imap_run *run, struct cq_slice octets, struct body_piece **held);
 
 /* In loops that compute much between suspensions: lets others run when 5 ms have gone since the last time. CQ_OK, or
  * CQ_E_CANCELLED when the client has gone. */

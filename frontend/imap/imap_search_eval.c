@@ -313,7 +313,8 @@ static enum cq_rc read_header(struct imap_eval *eval, const struct fetch_record 
     uint64_t len =
         eval->summary.header_octets < IMAP_HEADER_READ_MAX ? eval->summary.header_octets : IMAP_HEADER_READ_MAX;
     cq_buf_init(&octets, IMAP_HEADER_READ_MAX);
-    enum cq_rc rc = imap_message_read(eval->run, record->email, 0, len, &octets, err);
+    const struct mail_body body = mail_body_of(record);
+    enum cq_rc rc = imap_message_read(eval->run, &body, 0, len, &octets, err);
     if (rc == CQ_OK)
         eval->header = cq_pool_slice(eval->pool, cq_buf_slice(&octets));
     eval->has_header = rc == CQ_OK;
@@ -367,19 +368,19 @@ static enum cq_rc body_key(struct imap_eval *eval, size_t i, const struct fetch_
 {
     enum mail_match_scope scope = eval->search->keys[i].op == IMAP_SEARCH_BODY ? MAIL_MATCH_BODY : MAIL_MATCH_TEXT;
     struct mail_matcher *matcher = mail_matcher_new(&eval->summary, eval->keys[i].needle, scope);
-    struct cq_pool *pool = cq_pool_new(4096);
+    const struct mail_body body = mail_body_of(record);
     uint64_t off, len;
     enum cq_rc rc = CQ_OK;
     while (rc == CQ_OK && mail_matcher_want(matcher, &off, &len)) {
+        struct body_piece *held;
         struct cq_slice octets;
-        cq_pool_clear(pool);
-        rc = imap_message_piece(eval->run, record->email, off, len, pool, &octets, err);
+        rc = imap_message_piece(eval->run, &body, off, len, &held, &octets, err);
         if (rc == CQ_OK)
             mail_matcher_feed(matcher, octets);
+        body_piece_unref(&held);
     }
     if (rc == CQ_OK)
         rc = mail_matcher_result(matcher, hit);
-    cq_pool_free(&pool);
     mail_matcher_free(&matcher);
     return rc;
 }

@@ -19,6 +19,7 @@ struct outstanding {
 
 struct mailstore {
     struct mailstore_transport *transport;
+    struct body_cache *bodies; /* NULL: none */
     uint8_t client_id[16];
     uint32_t timeout_ms;
     void (*no_account)(void *ctx, uint64_t account);
@@ -58,6 +59,16 @@ void mailstore_on_no_account(struct mailstore *store, void (*fn)(void *ctx, uint
 struct mailstore_transport *mailstore_transport_of(struct mailstore *store)
 {
     return store->transport;
+}
+
+void mailstore_use_body_cache(struct mailstore *store, struct body_cache *cache)
+{
+    store->bodies = cache;
+}
+
+struct body_cache *mailstore_body_cache_of(const struct mailstore *store)
+{
+    return store->bodies;
 }
 
 void mailstore_unique_id(struct mailstore *store, uint8_t id_r[static 16])

@@ -12,6 +12,7 @@
 
 #include "base/cq_buf.h"
 #include "base/cq_pool.h"
+#include "mailstore/body_cache.h"
 #include "mailstore/fetch_record.h"
 #include "mailstore/uidset.h"
 
@@ -261,6 +262,33 @@ enum cq_rc mailstore_changes(struct mailstore *, struct mailstore_account *, uin
  */
 enum cq_rc mailstore_read_body(struct mailstore *, struct mailstore_account *, uint64_t email, uint64_t offset,
                                uint32_t length, struct cq_pool *, struct cq_slice *octets_r, struct cq_err *err);
+
+/* ---- Bodies that go to clients ---- */
+
+#define MAIL_BODY_PIECE (512u << 10) /* a chunk: read and verified whole, whatever is asked of it */
+
+/* Which message, as its record says. */
+struct mail_body {
+    uint64_t email;
+    int64_t saved; /* 0: not known, the cache is left alone */
+    uint32_t size;
+};
+static inline struct mail_body mail_body_of(const struct fetch_record *record)
+{
+    return (struct mail_body){record->email, record->save_date, record->size};
+}
+
+/* One for all mailstores of a process, which it outlives; NULL: none. */
+void mailstore_use_body_cache(struct mailstore *store, struct body_cache *cache);
+
+/* Octets [off, off + len) of the body, len > 0, within one piece (one ends at multiples of MAIL_BODY_PIECE): a slice of
+ * *piece_r, which the caller lets go by body_piece_unref(). Those in memory, without suspending; false: they are not.
+ * The shard is not asked: only for who has read the message's record, of this account, in the command that asks. */
+bool mailstore_body_cached(struct mailstore *, const struct mailstore_account *, const struct mail_body *body,
+                           uint64_t off, uint32_t len, struct body_piece **piece_r, struct cq_slice *octets_r);
+/* The shard's; look above first. They may be kept. CQ_E_NOT_FOUND, CQ_E_CORRUPT (nothing is at off, too). */
+enum cq_rc mailstore_body(struct mailstore *, struct mailstore_account *, const struct mail_body *body, uint64_t off,
+                          uint32_t len, struct body_piece **piece_r, struct cq_slice *octets_r, struct cq_err *err);
 
 /* "Something changed" for one account; `changed` runs on the loop's stack and must not suspend. */
 struct mail_notice {

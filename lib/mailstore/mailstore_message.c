@@ -364,20 +364,3 @@ enum cq_rc mailstore_changes(struct mailstore *store, struct mailstore_account *
     };
     return mailstore_uidset_from_wire(pool, reply->vanished, &changes_r->vanished, err);
 }
-
-enum cq_rc mailstore_read_body(struct mailstore *store, struct mailstore_account *account, uint64_t email,
-                               uint64_t offset, uint32_t length, struct cq_pool *pool, struct cq_slice *octets_r,
-                               struct cq_err *err)
-{
-    Chasqui__Mail__ReadBody message = CHASQUI__MAIL__READ_BODY__INIT;
-    message.email = email;
-    message.offset = offset;
-    message.length = length;
-    const struct mailstore_request request = {
-        .method = CHASQUI__MAIL__METHOD__READ_BODY,
-        .message = &message.base,
-        .reply_type = &chasqui__mail__read_body_reply__descriptor,
-    };
-    ProtobufCMessage *base;
-    return mailstore_roundtrip(store, account, &request, pool, &base, octets_r, err);
-}

@@ -22,6 +22,7 @@ enum cq_rc mailstore_roundtrip(struct mailstore *store, struct mailstore_account
                                ProtobufCMessage **reply_r, struct cq_slice *raw_r, struct cq_err *err);
 
 struct mailstore_transport *mailstore_transport_of(struct mailstore *store);
+struct body_cache *mailstore_body_cache_of(const struct mailstore *store);
 
 /* protobuf-c allocating from a pool: nothing is freed alone. */
 ProtobufCAllocator mailstore_pool_allocator(struct cq_pool *pool);

@@ -3,6 +3,7 @@ target_compile_definitions(test_imap_talk PRIVATE TALK_FOLDER="${CMAKE_SOURCE_DI
 chasqui_unit_test(frontend/imap_sessions DEPS cq_imap_fixture)
 chasqui_unit_test(frontend/imap_large DEPS cq_imap_fixture)
 chasqui_unit_test(frontend/imap_ahead DEPS cq_imap_fixture)
+chasqui_unit_test(frontend/imap_body_cache DEPS cq_imap_fixture)
 chasqui_unit_test(frontend/imap_news DEPS cq_imap_fixture)
 chasqui_unit_test(frontend/imap_batches DEPS cq_imap_fixture)
 chasqui_unit_test(frontend/imap_select DEPS cq_imap_fixture)

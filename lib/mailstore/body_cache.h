@@ -2,7 +2,7 @@
  * that is found is the piece that the shard would send; nothing has to be invalidated, only to be forgotten.
  *
  * It decides nothing about who may read what: whoever asks has a record of the message from its shard
- * (mailstore_body.c, docs/decisions/0067-bodies-in-the-front-end.md).
+ * (mailstore_body.c, docs/decisions/0068-bodies-in-the-front-end.md).
  *
  * What was read once goes through a short queue (a tenth of the memory once that is full) and leaves it without a trace
  * but its key; what was read again there, or comes back while its key is remembered, goes into the main queue. So a

@@ -118,11 +118,12 @@ static void tell_end(const struct attempt *a, enum cq_rc rc, const struct cq_err
     }
 }
 
-/* A vote last, when nothing is missing any more. */
+/* A vote last, when nothing is missing any more. Who leads has it already, and nobody else to ask. */
 static enum cq_rc become_voter(struct attempt *a, struct cq_err *err)
 {
-    enum cq_rc rc = reseeder_find_source(a, err);
-    if (rc == CQ_OK)
+    bool leads = group_leads(a->group);
+    enum cq_rc rc = leads ? CQ_OK : reseeder_find_source(a, err);
+    if (rc == CQ_OK && !leads)
         rc = reseeder_join(a, true, err);
     return rc == CQ_OK ? reseeder_tell_map(a, err) : rc;
 }

@@ -348,8 +348,9 @@ static enum cq_rc clean_up(struct sim_attempt *a, struct cq_err *err)
 static enum cq_rc become_voter(struct sim_attempt *a, struct cq_err *err)
 {
     a->replica = a->node->groups[a->g].replica;
-    enum cq_rc rc = find_source(a, err);
-    if (rc == CQ_OK)
+    bool leads = a->node->groups[a->g].role == RAFT_GROUP_LEADER;
+    enum cq_rc rc = leads ? CQ_OK : find_source(a, err);
+    if (rc == CQ_OK && !leads)
         rc = join(a, true, err);
     if (rc == CQ_OK)
         sim_map_set(a->sim, a->g, a->node->index, a->replica);

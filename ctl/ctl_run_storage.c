@@ -138,13 +138,20 @@ bool ctl_wait_for_leader(struct ctl *ctl, uint64_t began_us)
            io_fiber_sleep(CTL_ELECTION_PAUSE_MS) == CQ_OK;
 }
 
-enum ctl_exit ctl_topology(struct ctl *ctl, const struct topology **topology_r)
+/* find_topology, and while somebody is being elected again. */
+static enum ctl_exit await_topology(struct ctl *ctl, bool quiet, const struct topology **topology_r)
 {
     uint64_t began = cq_time_mono_us();
     enum ctl_exit status;
     do {
-        status = find_topology(ctl, false, topology_r);
+        status = find_topology(ctl, quiet, topology_r);
     } while (status == CTL_UNREACHABLE && ctl_wait_for_leader(ctl, began));
+    return status;
+}
+
+enum ctl_exit ctl_topology(struct ctl *ctl, const struct topology **topology_r)
+{
+    enum ctl_exit status = await_topology(ctl, false, topology_r);
     if (status == CTL_UNREACHABLE)
         say_leaderless();
     return status;
@@ -177,7 +184,7 @@ static Chasqui__System__NodeGroups *get_groups(struct ctl *ctl, const char *addr
 
 enum ctl_exit ctl_look(struct ctl *ctl, bool quiet, struct ctl_view *view)
 {
-    enum ctl_exit status = find_topology(ctl, quiet, &view->topology);
+    enum ctl_exit status = await_topology(ctl, quiet, &view->topology);
     if (status == CTL_UNREACHABLE && !quiet)
         say_leaderless();
     if (status != CTL_DONE)

@@ -14,7 +14,7 @@ struct ctl_view {
     Chasqui__System__NodeGroups **groups; /* by node index; NULL: did not answer */
     uint32_t shard;                       /* that is asked for */
 };
-/* quiet: without a word about what does not answer. */
+/* Waits for an election (see ctl_wait_for_leader). quiet: without a word about what does not answer. */
 enum ctl_exit ctl_look(struct ctl *ctl, bool quiet, struct ctl_view *view);
 void ctl_view_release(struct ctl_view *view);
 /* Who leads a group: the one that says so with the highest term. NULL: nobody. */

@@ -239,6 +239,13 @@ static void say_move(struct ctl *ctl, struct watch *w, const struct topology *t,
     say(w, line);
 }
 
+/* The node was to go, and somebody has said meanwhile that it stays. */
+static bool stays(const struct watch *w, const struct topology *t)
+{
+    uint32_t node = w->until_gone ? topology_node_index(t, w->node) : TOPOLOGY_NONE;
+    return node != TOPOLOGY_NONE && !t->nodes[node].leaving && t->nodes[node].state != TOPOLOGY_NODE_GONE;
+}
+
 /* Is there nothing left to see? */
 static bool look_on(struct ctl *ctl, struct watch *w, const struct topology *t)
 {
@@ -265,8 +272,10 @@ static enum ctl_exit watch(struct ctl *ctl, struct watch *w)
     for (;;) {
         const struct topology *t = NULL;
         if (ctl_topology_quietly(ctl, &t) == CTL_DONE) {
-            bool done = look_on(ctl, w, t);
+            bool taken_back = stays(w, t), done = look_on(ctl, w, t);
             topology_unref(&t);
+            if (taken_back)
+                return refuse("the node stays: node drain --undo has taken its leaving back");
             if (done)
                 break;
         }

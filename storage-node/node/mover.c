@@ -308,7 +308,10 @@ static void let_go(struct mover *m, const struct topology *t)
         message.uuid = (ProtobufCBinaryData){.len = 16, .data = (uint8_t *)(uintptr_t)t->nodes[n].uuid};
         message.state = CHASQUI__SYSTEM__NODE_STATE__NODE_GONE;
         enum cq_rc rc = tell(m, CHASQUI__SYSTEM__METHOD__SET_NODE_STATE, &message.base, &err);
-        cq_log(rc == CQ_OK ? CQ_INFO : CQ_WARN, "node.gone", CQ_F_STR("address", t->nodes[n].address), CQ_F_RC(rc));
+        if (rc == CQ_OK)
+            cq_log(CQ_INFO, "node.gone", CQ_F_STR("address", t->nodes[n].address));
+        else /* CQ_E_CONFLICT: it stays after all; otherwise it is tried again */
+            cq_log_limited(1, CQ_INFO, "node.not_gone", CQ_F_STR("address", t->nodes[n].address), CQ_F_ERR(&err));
     }
 }
 

@@ -1,6 +1,7 @@
 /* The commands of the system shard. Each one looks at a->before and changes a->plain and a->header; whether the result
  * is a valid topology is judged after it, for all alike, by topology_new. */
 #include "base/cq_assert.h"
+#include "cluster/move_plan.h"
 #include "cluster/placement.h"
 #include "state/command_version.h"
 #include "system/system_private.h"
@@ -258,12 +259,14 @@ static enum cq_rc set_labels(struct system_apply *a, const ProtobufCMessage *mes
     return CQ_OK;
 }
 
-static bool node_holds_replicas(const struct topology *t, uint32_t node)
+/* The planner says it of what it saw, and somebody may have taken it back since (DRAIN_NODE, undo). */
+static enum cq_rc judge_gone(struct system_apply *a, uint32_t node)
 {
-    for (size_t i = 0; i < t->shard_count; i++)
-        if (topology_replica_on(&t->shards[i], node))
-            return true;
-    return false;
+    if (!a->before->nodes[node].leaving)
+        return CQ_FAIL(a->err, CQ_E_CONFLICT, "the node does not leave; chasquictl node decommission begins that");
+    if (!move_plan_has_left(a->before, node))
+        return CQ_FAIL(a->err, CQ_E_CONFLICT, "the node still holds replicas, or has a part in a move");
+    return CQ_OK;
 }
 
 static enum cq_rc set_node_state(struct system_apply *a, const ProtobufCMessage *message, struct cq_slice *reply_r)
@@ -275,9 +278,11 @@ static enum cq_rc set_node_state(struct system_apply *a, const ProtobufCMessage 
         return CQ_E_NOT_FOUND;
     if (node->state == TOPOLOGY_NODE_GONE && msg->state != CHASQUI__SYSTEM__NODE_STATE__NODE_GONE)
         return CQ_FAIL(a->err, CQ_E_DENIED, "a node that is gone comes never back");
-    if (msg->state == CHASQUI__SYSTEM__NODE_STATE__NODE_GONE &&
-        node_holds_replicas(a->before, (uint32_t)(node - a->plain.nodes)))
-        return CQ_FAIL(a->err, CQ_E_CONFLICT, "the node still holds replicas");
+    if (msg->state == CHASQUI__SYSTEM__NODE_STATE__NODE_GONE && node->state != TOPOLOGY_NODE_GONE) {
+        enum cq_rc rc = judge_gone(a, (uint32_t)(node - a->plain.nodes));
+        if (rc != CQ_OK)
+            return rc;
+    }
     node->state = (enum topology_node_state)msg->state;
     node->leaving = node->leaving && node->state == TOPOLOGY_NODE_DRAINING;
     return CQ_OK;

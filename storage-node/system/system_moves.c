@@ -134,12 +134,40 @@ enum cq_rc system_join_node(struct system_apply *a, const ProtobufCMessage *mess
     return rc;
 }
 
+/* Its moves are taken back as far as they can be, and what has left already is planned to come back: of all that is
+ * its share only what still goes then is missing, and JOIN_NODE gives it that. What has no room in the list of moves
+ * may wait for that, too: taking it back never fails. */
+static enum cq_rc stay_after_all(struct system_apply *a, uint32_t node, struct cq_slice *reply_r)
+{
+    struct planned_move *planned = cq_pool_calloc(a->pool, a->before->shard_count + 1, sizeof *planned);
+    struct topology_move *told =
+        cq_pool_calloc(a->pool, a->before->move_count + a->before->shard_count + 1, sizeof *told);
+    size_t cancelled = cancel_moves(a, UINT32_MAX, node, TOPOLOGY_NONE, told);
+    size_t count = rebalance_join(&a->plain, node, planned), room = TOPOLOGY_MOVES_MAX - a->plain.move_count;
+    if (count > room)
+        count = room;
+    enum cq_rc rc = add_moves(a, planned, count);
+    memcpy(told + cancelled, a->plain.moves + a->plain.move_count - count, count * sizeof *told);
+    reply_planned(a, told, cancelled + count, reply_r);
+    return rc;
+}
+
+static enum cq_rc undo_drain(struct system_apply *a, uint32_t node, struct cq_slice *reply_r)
+{
+    if (a->before->nodes[node].state != TOPOLOGY_NODE_DRAINING)
+        return CQ_OK;
+    struct topology_node *own = &system_own_nodes(a)[node];
+    bool was_leaving = own->leaving;
+    own->state = TOPOLOGY_NODE_UP;
+    own->leaving = false;
+    return was_leaving ? stay_after_all(a, node, reply_r) : CQ_OK;
+}
+
 enum cq_rc system_drain_node(struct system_apply *a, const ProtobufCMessage *message, struct cq_slice *reply_r)
 {
     const Chasqui__System__DrainNode *msg = (const Chasqui__System__DrainNode *)message;
     uint32_t node = 0;
     enum cq_rc rc = find_node(a, msg->node, &node);
-    (void)reply_r;
     if (rc != CQ_OK)
         return rc;
     enum topology_node_state state = a->before->nodes[node].state;
@@ -147,16 +175,9 @@ enum cq_rc system_drain_node(struct system_apply *a, const ProtobufCMessage *mes
         return CQ_FAIL(a->err, CQ_E_CONFLICT,
                        state == TOPOLOGY_NODE_GONE ? "the node has been removed from the cluster"
                                                    : "the node has not joined yet");
-    struct topology_node *own = &system_own_nodes(a)[node];
-    if (!msg->undo) {
-        own->state = TOPOLOGY_NODE_DRAINING;
-    } else if (state == TOPOLOGY_NODE_DRAINING) {
-        struct topology_move *cancelled = cq_pool_calloc(a->pool, a->before->move_count + 1, sizeof *cancelled);
-        own->state = TOPOLOGY_NODE_UP;
-        if (own->leaving)
-            cancel_moves(a, UINT32_MAX, node, TOPOLOGY_NONE, cancelled);
-        own->leaving = false;
-    }
+    if (msg->undo)
+        return undo_drain(a, node, reply_r);
+    system_own_nodes(a)[node].state = TOPOLOGY_NODE_DRAINING;
     return CQ_OK;
 }
 

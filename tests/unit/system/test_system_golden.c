@@ -6,6 +6,7 @@
 #include "base/cq_endian.h"
 #include "base/cq_hash.h"
 #include "base/cq_mem.h"
+#include "cluster/move_plan.h"
 #include "proto/mail.pb-c.h"
 #include "proto/system.pb-c.h"
 #include "state/entry.h"
@@ -189,12 +190,17 @@ static void set_labels(struct shard *s, const struct topology *t)
     run(s, M(SET_LABELS), &msg.base);
 }
 
+/* One that has left goes, as the planner lets it; others are asked to only now and then, and refuse. */
 static void set_node_state(struct shard *s, const struct topology *t)
 {
     Chasqui__System__SetNodeState msg = CHASQUI__SYSTEM__SET_NODE_STATE__INIT;
-    (void)t;
     msg.uuid = uuid(3 + chance(s, NODES - 3));
     msg.state = chance(s, 8) ? CHASQUI__SYSTEM__NODE_STATE__NODE_UP : CHASQUI__SYSTEM__NODE_STATE__NODE_GONE;
+    for (uint32_t n = 0; n < t->node_count; n++)
+        if (move_plan_has_left(t, n)) {
+            msg.uuid = (ProtobufCBinaryData){16, (uint8_t *)(uintptr_t)t->nodes[n].uuid};
+            msg.state = CHASQUI__SYSTEM__NODE_STATE__NODE_GONE;
+        }
     run(s, M(SET_NODE_STATE), &msg.base);
 }
 

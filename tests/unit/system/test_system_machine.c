@@ -437,6 +437,14 @@ static enum cq_rc set_state(struct fixture *f, unsigned n, int node_state)
     return apply(f, M(SET_NODE_STATE), &msg.base);
 }
 
+static enum cq_rc decommission(struct fixture *f, unsigned n, bool force)
+{
+    Chasqui__System__DecommissionNode msg = CHASQUI__SYSTEM__DECOMMISSION_NODE__INIT;
+    msg.node = uuid(n);
+    msg.force = force;
+    return apply(f, M(DECOMMISSION_NODE), &msg.base);
+}
+
 static void a_node_goes_only_when_it_is_empty_and_never_comes_back(void **state)
 {
     struct fixture *f = *state;
@@ -447,6 +455,8 @@ static void a_node_goes_only_when_it_is_empty_and_never_comes_back(void **state)
     assert_int_equal(set_state(f, 0, 5), CQ_E_INVALID);
     assert_int_equal(set_state(f, 7, TOPOLOGY_NODE_UP), CQ_E_NOT_FOUND);
     assert_int_equal(register_node(f, 7, "new:1", 1), CQ_OK);
+    assert_int_equal(set_state(f, 7, TOPOLOGY_NODE_GONE), CQ_E_CONFLICT); /* nobody has said that it leaves */
+    assert_int_equal(decommission(f, 7, false), CQ_OK);
     assert_int_equal(set_state(f, 7, TOPOLOGY_NODE_GONE), CQ_OK);
     assert_int_equal(set_state(f, 7, TOPOLOGY_NODE_GONE), CQ_OK);
     assert_int_equal(set_state(f, 7, TOPOLOGY_NODE_UP), CQ_E_DENIED);
@@ -872,6 +882,8 @@ static void finalizing_needs_every_node_that_has_not_gone_and_names_the_others(v
     assert_non_null(strstr(f->answer->text, "n7:1"));
     assert_null(strstr(f->answer->text, "n1:1"));
     assert_int_equal(finalized(f), 1);
+    assert_int_equal(decommission(f, 7, false), CQ_OK);
+    assert_int_equal(finalize(f, 2), CQ_E_CONFLICT); /* it leaves, but has not gone */
     gone.uuid = uuid(7);
     gone.state = CHASQUI__SYSTEM__NODE_STATE__NODE_GONE;
     assert_int_equal(apply(f, M(SET_NODE_STATE), &gone.base), CQ_OK);
@@ -973,14 +985,6 @@ static enum cq_rc join(struct fixture *f, unsigned n)
     Chasqui__System__JoinNode msg = CHASQUI__SYSTEM__JOIN_NODE__INIT;
     msg.node = uuid(n);
     return apply(f, M(JOIN_NODE), &msg.base);
-}
-
-static enum cq_rc decommission(struct fixture *f, unsigned n, bool force)
-{
-    Chasqui__System__DecommissionNode msg = CHASQUI__SYSTEM__DECOMMISSION_NODE__INIT;
-    msg.node = uuid(n);
-    msg.force = force;
-    return apply(f, M(DECOMMISSION_NODE), &msg.base);
 }
 
 static enum cq_rc step(struct fixture *f, uint64_t replica, int before, int to)
@@ -1094,6 +1098,137 @@ static void a_node_leaves_only_when_all_can_go_elsewhere(void **state)
     assert_int_equal(decommission(f, 5, false), CQ_OK);
 }
 
+static enum cq_rc undo_drain(struct fixture *f, unsigned n)
+{
+    Chasqui__System__DrainNode msg = CHASQUI__SYSTEM__DRAIN_NODE__INIT;
+    msg.node = uuid(n);
+    msg.undo = true;
+    return apply(f, M(DRAIN_NODE), &msg.base);
+}
+
+static enum topology_node_state state_of(struct fixture *f, unsigned n)
+{
+    const struct topology *t = system_machine_topology(f->machine);
+    enum topology_node_state state = t->nodes[topology_node_index(t, uuid(n).data)].state;
+    topology_unref(&t);
+    return state;
+}
+
+/* New replicas of the moves from, or to, a node. */
+static size_t moves_of(struct fixture *f, unsigned n, bool from, uint64_t replicas_r[TOPOLOGY_MOVES_MAX])
+{
+    const struct topology *t = system_machine_topology(f->machine);
+    uint32_t node = topology_node_index(t, uuid(n).data);
+    size_t count = 0;
+    for (size_t i = 0; i < t->move_count; i++)
+        if ((from ? t->moves[i].from : t->moves[i].to) == node)
+            replicas_r[count++] = t->moves[i].replica;
+    topology_unref(&t);
+    return count;
+}
+
+static void go_as_far_as(struct fixture *f, uint64_t replica, int last)
+{
+    for (int to = TOPOLOGY_MOVE_ADDING; to <= last; to++)
+        assert_int_equal(step(f, replica, to - 1, to), CQ_OK);
+}
+
+static void end_move(struct fixture *f, uint64_t replica)
+{
+    assert_int_equal(step(f, replica, TOPOLOGY_MOVE_CLEANING, TOPOLOGY_MOVE_NONE), CQ_OK);
+}
+
+/* Three nodes and an empty fourth one; the first one leaves. Returns how many of its replicas go. */
+static size_t node_0_leaves(struct fixture *f, uint64_t replicas_r[TOPOLOGY_MOVES_MAX])
+{
+    init_cluster(f);
+    add_node(f, 7);
+    assert_int_equal(set_state(f, 7, TOPOLOGY_NODE_UP), CQ_OK);
+    assert_int_equal(decommission(f, 0, true), CQ_OK);
+    size_t count = moves_of(f, 0, true, replicas_r);
+    assert_int_equal(count, 65);
+    return count;
+}
+
+static void a_node_whose_leaving_was_taken_back_is_not_let_go(void **state)
+{
+    struct fixture *f = *state;
+    init_cluster(f);
+    for (unsigned n = 7; n < 9; n++) {
+        add_node(f, n);
+        assert_int_equal(decommission(f, n, false), CQ_OK); /* holds nothing: the planner lets it go */
+    }
+    assert_int_equal(undo_drain(f, 7), CQ_OK); /* comes first: */
+    assert_int_equal(set_state(f, 7, TOPOLOGY_NODE_GONE), CQ_E_CONFLICT);
+    assert_int_equal(state_of(f, 7), TOPOLOGY_NODE_UP);
+    assert_int_equal(set_state(f, 8, TOPOLOGY_NODE_GONE), CQ_OK); /* the other order */
+    assert_int_equal(undo_drain(f, 8), CQ_E_CONFLICT);
+    assert_int_equal(state_of(f, 8), TOPOLOGY_NODE_GONE);
+}
+
+static void a_node_that_a_move_names_is_not_let_go(void **state)
+{
+    struct fixture *f = *state;
+    static uint64_t replicas[TOPOLOGY_MOVES_MAX];
+    size_t count = node_0_leaves(f, replicas);
+    for (size_t i = 0; i < count; i++)
+        go_as_far_as(f, replicas[i], TOPOLOGY_MOVE_CLEANING);
+    for (size_t i = 0; i < count; i++) { /* the map has none on it; it destroys them yet */
+        assert_int_equal(set_state(f, 0, TOPOLOGY_NODE_GONE), CQ_E_CONFLICT);
+        end_move(f, replicas[i]);
+    }
+    assert_int_equal(set_state(f, 0, TOPOLOGY_NODE_GONE), CQ_OK);
+}
+
+/* Five of 65 have gone, two more vote elsewhere, one copies. Of the two, the one that the map has already elsewhere is
+ * planned at once when, by the ring, another one than the new replica gives way. */
+static void what_has_left_a_node_comes_back_when_its_leaving_is_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    static uint64_t replicas[TOPOLOGY_MOVES_MAX];
+    node_0_leaves(f, replicas);
+    for (size_t i = 0; i < 8; i++)
+        go_as_far_as(f, replicas[i],
+                     i < 6    ? TOPOLOGY_MOVE_CLEANING
+                     : i == 6 ? TOPOLOGY_MOVE_REMOVING
+                              : TOPOLOGY_MOVE_COPYING);
+    for (size_t i = 0; i < 5; i++)
+        end_move(f, replicas[i]);
+    assert_int_equal(undo_drain(f, 0), CQ_OK);
+    Chasqui__System__Planned *planned =
+        chasqui__system__planned__unpack(NULL, f->answer->body.len, f->answer->body.data);
+    assert_non_null(planned);
+    assert_int_equal(planned->epoch, epoch(f));
+    size_t back = moves_of(f, 0, false, replicas);
+    assert_true(back == 5 || back == 6);
+    assert_int_equal(planned->n_moves, 57 + 1 + back); /* 57 had not begun */
+    chasqui__system__planned__free_unpacked(planned, NULL);
+    assert_int_equal(moves_of(f, 0, true, replicas), 3);
+    uint64_t now = epoch(f);
+    assert_int_equal(undo_drain(f, 0), CQ_OK); /* again */
+    assert_int_equal(join(f, 0), CQ_OK);       /* there is nothing that it could get now */
+    assert_int_equal(epoch(f), now);
+    assert_int_equal(moves_of(f, 0, true, replicas), 3);
+    end_move(f, replicas[0]);
+    assert_int_equal(step(f, replicas[1], TOPOLOGY_MOVE_REMOVING, TOPOLOGY_MOVE_CLEANING), CQ_OK);
+    end_move(f, replicas[1]);
+    assert_int_equal(join(f, 0), CQ_OK); /* those that could not be taken back then */
+    assert_int_equal(moves_of(f, 0, false, replicas), 7);
+}
+
+static void a_node_that_was_only_drained_gets_nothing_when_that_ends(void **state)
+{
+    struct fixture *f = *state;
+    static uint64_t replicas[TOPOLOGY_MOVES_MAX];
+    init_cluster(f);
+    add_node(f, 7);
+    assert_int_equal(set_state(f, 7, TOPOLOGY_NODE_UP), CQ_OK);
+    assert_int_equal(set_state(f, 7, TOPOLOGY_NODE_DRAINING), CQ_OK);
+    assert_int_equal(undo_drain(f, 7), CQ_OK);
+    assert_int_equal(moves_of(f, 7, false, replicas), 0);
+    assert_int_equal(state_of(f, 7), TOPOLOGY_NODE_UP);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -1106,6 +1241,10 @@ int main(void)
         TEST(a_move_goes_step_by_step_and_the_map_follows),
         TEST(what_has_no_vote_is_taken_back_and_what_has_stays),
         TEST(a_node_leaves_only_when_all_can_go_elsewhere),
+        TEST(a_node_whose_leaving_was_taken_back_is_not_let_go),
+        TEST(a_node_that_a_move_names_is_not_let_go),
+        TEST(what_has_left_a_node_comes_back_when_its_leaving_is_taken_back),
+        TEST(a_node_that_was_only_drained_gets_nothing_when_that_ends),
         TEST(before_init_there_is_epoch_0_and_nothing_else_works),
         TEST(init_makes_64_shards_with_replicas_and_leaders_spread_over_three_nodes),
         TEST(init_again_changes_nothing_and_another_cluster_is_refused),

@@ -121,15 +121,18 @@ static void mark_dead(struct store_batch *batch, uint32_t group, const struct ch
     store_batch_put(batch, STORE_LOCAL, cq_slice_of(key, sizeof key), CQ_SLICE_NONE);
 }
 
+/* What does not read helps no member that lags: it goes also when the log still has its entry. If that is asked for, it
+ * is missing, which is damage like any other. */
 static uint64_t remove_unnamed(const struct slice *slice, uint32_t group, uint64_t log_first, struct store_batch *batch)
 {
     uint64_t removed = 0;
     for (size_t i = 0; i < slice->count; i++) {
         struct cq_slice key = cq_slice_of(slice->keys[i], CHUNK_KEY_SIZE);
+        bool reads = !slice->damaged || i + 1 < slice->count;
         struct chunk_id id;
         if (slice->named[i])
             continue;
-        if (chunk_key_parse(key, &id) && id.index >= log_first) {
+        if (reads && chunk_key_parse(key, &id) && id.index >= log_first) {
             mark_dead(batch, group, &id);
             continue;
         }

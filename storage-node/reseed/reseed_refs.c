@@ -93,8 +93,10 @@ enum cq_rc refs_next(struct refs *refs, refs_fn *fn, void *arg, struct cq_err *e
         rc = chunk_rows(refs, &rows, err);
     if (rc != CQ_OK)
         return rc;
-    /* The cursor names the record itself while some of its chunks are left. */
+    /* The cursor names the record itself while some of its chunks are left; it may be gone since, and this the next. */
     struct cq_slice key = cq_slice_skip(store_iter_key(refs->iter), STATE_KEY_PREFIX);
+    if (!cq_slice_eq(key, reseed_cursor_slice(&refs->at.key)))
+        refs->at.row = 0;
     reseed_cursor_set(&refs->at.key, key, NULL);
     size_t count = rows.len / BODY_CHUNK_SIZE;
     for (unsigned told = 0; refs->at.row < count && told < REFS_STEP; told++, refs->at.row++) {

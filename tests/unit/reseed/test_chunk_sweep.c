@@ -1,5 +1,6 @@
 /* Chunks that RocksDB cannot read are found by their keys, with real blob files. */
 #include "reseed/chunk_sweep.h"
+#include "reseed/reseed_target.h"
 #include "store/store_rocksdb.h"
 
 #include "unit/cq_cmocka.h"
@@ -218,6 +219,57 @@ static void an_empty_store_has_nothing_to_find(void **state)
     assert_int_equal(sweep(1, found), 0);
 }
 
+/* ---- After a flip (reseed_cleanup_step) ---- */
+
+static size_t keys_of(struct store *store, enum store_family family)
+{
+    struct store_iter *iter = store_iter_new(store, NULL, family, CQ_SLICE_NONE, CQ_SLICE_NONE);
+    size_t count = 0;
+    enum cq_rc rc;
+    while ((rc = store_iter_next(iter)) == CQ_OK)
+        count++;
+    assert_int_equal(rc, CQ_E_EOF); /* all of them read */
+    store_iter_free(&iter);
+    return count;
+}
+
+/* Of the first group, whose state names none. */
+static void clean_up(struct store *store, uint64_t log_first, size_t chunks_max)
+{
+    struct reseed_record record = {
+        .group = 1, .phase = RESEED_CLEANUP, .generation = 2, .index = UINT64_MAX, .term = UINT64_MAX};
+    const struct reseed_cleanup how = {(uint64_t)1 << 32 | 1, log_first, chunks_max};
+    bool done = false;
+    for (int steps = 0; !done; steps++) {
+        uint64_t removed;
+        struct store_batch *batch = store_batch_new(store);
+        assert_true(steps < 100); /* a step that gets no further is repeated for ever */
+        assert_int_equal(reseed_cleanup_step(store, &record, &how, batch, &removed, &done, NULL), CQ_OK);
+        assert_int_equal(store_write(store, batch, true, NULL), CQ_OK);
+        store_batch_free(&batch);
+    }
+}
+
+static void a_dead_chunk_that_does_not_read_goes_and_others_stay_while_the_log_has_their_entries(void **state)
+{
+    (void)state;
+    static const unsigned which[] = {0, 5, 6, 19};
+    static const size_t steps[] = {1, 3, 1000};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        fresh(NULL);
+        fill();
+        for (size_t d = 0; d < 4; d++)
+            damage(which[d]);
+        struct store *store = open_store(false);
+        clean_up(store, 0, steps[i]);
+        assert_int_equal(keys_of(store, STORE_CHUNK), CHUNKS - 4);
+        assert_int_equal(keys_of(store, STORE_LOCAL), 16); /* marked */
+        clean_up(store, UINT64_MAX, steps[i]);
+        assert_int_equal(keys_of(store, STORE_CHUNK), CHUNKS - 20);
+        store_close(&store);
+    }
+}
+
 int main(void)
 {
     if (!mkdtemp(base_dir))
@@ -227,6 +279,8 @@ int main(void)
         cmocka_unit_test_setup(every_chunk_that_does_not_read_is_found_and_no_other, fresh),
         cmocka_unit_test_setup(a_store_that_met_damage_goes_on_after_the_sweep, fresh),
         cmocka_unit_test_setup(an_empty_store_has_nothing_to_find, fresh),
+        cmocka_unit_test_setup(a_dead_chunk_that_does_not_read_goes_and_others_stay_while_the_log_has_their_entries,
+                               fresh),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     nftw(base_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);

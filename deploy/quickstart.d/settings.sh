@@ -40,7 +40,7 @@ settings_of_storage_node() {
     cat <<YAML
 cluster: $cluster
 data_dir: $(data_of "$1")
-rpc: {$(rpc_settings "$1"), workers: 1}
+rpc: {$(rpc_settings "$1"), workers: 0}
 seeds: $(list_of rpc_of storage)
 labels: {region: local, dc: $(dc_of "$1"), zone: $(dc_of "$1")1, host: $1}
 $(link_tls storage)

@@ -209,14 +209,18 @@ void io_loop_post(struct io_loop *loop, io_post_fn *fn, void *arg)
     pthread_mutex_lock(&loop->post_lock);
     bool was_empty = !loop->posted.first;
     posts_append(&loop->posted, post, &post->next);
-    /* Under the lock: once the loop may see the post it may also end, and the watcher with it. */
-    if (was_empty)
+    /* Under the lock: once the loop may see the post it may also end, and the watcher with it. A loop that posts to
+     * itself is awake. */
+    if (loop_self == loop)
+        loop->posted_here = true;
+    else if (was_empty)
         ev_async_send(loop->ev, &loop->wakeup);
     pthread_mutex_unlock(&loop->post_lock);
 }
 
 static void posts_take(struct io_loop *loop)
 {
+    loop->posted_here = false;
     pthread_mutex_lock(&loop->post_lock);
     if (loop->posted.first) {
         posts_append(&loop->taken, loop->posted.first, loop->posted.last);
@@ -285,7 +289,7 @@ static void defers_run(struct io_loop *loop)
 
 static bool work_left(struct io_loop *loop)
 {
-    return loop->taken.first || io_fibers_ready(loop->fibers) || !cq_list_empty(&loop->deferred) ||
+    return loop->taken.first || loop->posted_here || io_fibers_ready(loop->fibers) || !cq_list_empty(&loop->deferred) ||
            !cq_list_empty(&loop->next_turn) || io_timers_next_us(loop) <= loop->now_us || atomic_load(&loop->stop);
 }
 

@@ -43,6 +43,7 @@ struct io_loop {
     pthread_mutex_t post_lock;
     struct io_post_list posted; /* under post_lock */
     struct io_post_list taken;  /* the loop's; older than posted */
+    bool posted_here;           /* the loop's: it has posted to itself what was not taken yet */
 
     struct cq_list deferred;  /* io_defer.node */
     struct cq_list next_turn; /* likewise */

@@ -10,7 +10,7 @@ bool descriptors_share(struct node_config *config, uint64_t limit)
     int64_t files = config->store.open_files, connections = config->server.connections_max;
     if (files > all / 2)
         files = all / 2;
-    int64_t left = (all - files - DESCRIPTORS_OTHER) / config->node.workers;
+    int64_t left = (all - files - DESCRIPTORS_OTHER) / node_rpc_servers(&config->node);
     if (connections > left)
         connections = left > DESCRIPTORS_CONNECTIONS_MIN ? left : DESCRIPTORS_CONNECTIONS_MIN;
     bool lowered = files != config->store.open_files || connections != config->server.connections_max;

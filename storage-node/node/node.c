@@ -103,10 +103,15 @@ static void make_threads(struct node *node)
 static enum cq_rc start_workers(struct node *node, struct cq_err *err)
 {
     const struct node_config *c = node->config;
+    struct io_loop *shared = c->node.workers ? NULL : raft_thread_loop(node->raft);
     enum cq_rc rc = CQ_OK;
-    for (unsigned i = 0; i < (unsigned)c->node.workers && rc == CQ_OK; i++) {
-        node->workers[i] = worker_new(&(struct worker_config){
-            .node = node, .number = i, .tls = node->server_tls, .hello = &node->hello, .limits = c->server});
+    for (unsigned i = 0; i < node_rpc_servers(&c->node) && rc == CQ_OK; i++) {
+        node->workers[i] = worker_new(&(struct worker_config){.node = node,
+                                                              .number = i,
+                                                              .tls = node->server_tls,
+                                                              .hello = &node->hello,
+                                                              .limits = c->server,
+                                                              .loop = shared});
         node->worker_count++;
         rc = worker_start(node->workers[i], c->node.listen, err);
     }

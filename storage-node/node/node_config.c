@@ -19,7 +19,9 @@ static const struct cq_setting rows[] = {
                   "Address for routers, front-ends with the role admin, and the other storage nodes (mutual TLS)."),
     CQ_SET_STRING(struct node_settings, advertise, "rpc.advertise", "",
                   "The same address as others reach it: host:port. Empty: rpc.listen."),
-    CQ_SET_INT(struct node_settings, workers, "rpc.workers", "2", 1, 64, "threads", "Threads that serve requests."),
+    CQ_SET_INT(struct node_settings, workers, "rpc.workers", "2", 0, 64, "threads",
+               "Threads that serve requests. 0: the Raft thread does, which saves waking one thread for another: for a "
+               "node with no more than a core."),
     CQ_SET_STRINGS(struct node_settings, seeds, "seeds", "", 64,
                    "Addresses (host:port) of some storage nodes, this one included or not: where to find the others "
                    "at the start. Later ones are learnt."),
@@ -113,6 +115,11 @@ static uint64_t chosen(uint64_t setting, uint64_t of_profile, uint64_t least)
 uint64_t node_election_us(const struct node_settings *settings)
 {
     return chosen(settings->election_us, profiles[settings->raft_profile].election_us, ELECTION_MIN_US);
+}
+
+unsigned node_rpc_servers(const struct node_settings *settings)
+{
+    return settings->workers > 0 ? (unsigned)settings->workers : 1;
 }
 
 struct raft_settings node_raft_settings(const struct node_settings *settings)

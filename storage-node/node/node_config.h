@@ -52,6 +52,9 @@ void node_config_parts(struct node_config *config, struct cq_config_part parts_r
 
 struct raft_settings node_raft_settings(const struct node_settings *settings);
 
+/* RPC servers of the node: one for each thread of rpc.workers; without such threads one on the Raft thread. */
+unsigned node_rpc_servers(const struct node_settings *settings);
+
 /* The election time-out that is in force. */
 uint64_t node_election_us(const struct node_settings *settings);
 

@@ -1,6 +1,7 @@
 #include "node/worker.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@ struct worker {
     struct rpc_server *server;
     struct rpc_service services[SERVICES];
     pthread_t thread;
-    bool started;
+    bool has_thread, started;
     atomic_bool drained;
 };
 
@@ -57,7 +58,7 @@ struct worker *worker_new(const struct worker_config *config)
     char name[16];
     snprintf(name, sizeof name, "rpc-%u", config->number);
     w->config = *config;
-    w->loop = io_loop_new(&(struct io_loop_options){.name = name});
+    w->loop = config->loop ? config->loop : io_loop_new(&(struct io_loop_options){.name = name});
     make_services(w, w->services);
     w->server = rpc_server_new(&(struct rpc_server_config){.loop = w->loop,
                                                            .tls = config->tls,
@@ -77,15 +78,52 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-enum cq_rc worker_start(struct worker *w, const char *listen, struct cq_err *err)
+static enum cq_rc start_thread(struct worker *w, const char *listen, struct cq_err *err)
 {
     enum cq_rc rc = rpc_server_listen(w->server, listen, NULL, err);
     if (rc != CQ_OK)
         return rc;
     CQ_ASSERT(pthread_create(&w->thread, NULL, worker_main, w) == 0);
     pthread_setname_np(w->thread, io_loop_name(w->loop));
-    w->started = true;
+    w->has_thread = w->started = true;
     return CQ_OK;
+}
+
+/* What the loop of another thread does for us while we wait. */
+struct on_loop {
+    struct worker *worker;
+    const char *listen;
+    enum cq_rc rc;
+    struct cq_err *err;
+    sem_t done;
+};
+
+static void run_on_loop(struct worker *w, io_post_fn *fn, struct on_loop *call)
+{
+    call->worker = w;
+    CQ_ASSERT(sem_init(&call->done, 0, 0) == 0);
+    io_loop_post(w->loop, fn, call);
+    while (sem_wait(&call->done) != 0)
+        ; /* a signal's handler has run */
+    sem_destroy(&call->done);
+}
+
+static void on_listen(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    struct on_loop *call = arg;
+    call->rc = rpc_server_listen(call->worker->server, call->listen, NULL, call->err);
+    sem_post(&call->done);
+}
+
+enum cq_rc worker_start(struct worker *w, const char *listen, struct cq_err *err)
+{
+    if (!w->config.loop)
+        return start_thread(w, listen, err);
+    struct on_loop call = {.listen = listen, .err = err};
+    run_on_loop(w, on_listen, &call);
+    w->started = true;
+    return call.rc;
 }
 
 static void on_drained(void *ctx)
@@ -112,20 +150,33 @@ bool worker_drained(const struct worker *w)
     return atomic_load(&w->drained);
 }
 
-static void stop(struct io_loop *loop, void *arg)
+static void on_stop(struct io_loop *loop, void *arg)
 {
     struct worker *w = arg;
     rpc_server_free(&w->server);
     io_loop_stop(loop);
 }
 
+static void on_close(struct io_loop *loop, void *arg)
+{
+    (void)loop;
+    struct on_loop *call = arg;
+    rpc_server_free(&call->worker->server);
+    sem_post(&call->done);
+}
+
 void worker_stop(struct worker *w)
 {
     if (!w->started)
         return;
-    io_loop_post(w->loop, stop, w);
-    pthread_join(w->thread, NULL);
     w->started = false;
+    if (w->has_thread) {
+        io_loop_post(w->loop, on_stop, w);
+        pthread_join(w->thread, NULL);
+    } else {
+        struct on_loop call = {0};
+        run_on_loop(w, on_close, &call);
+    }
 }
 
 void worker_free(struct worker **worker)
@@ -135,7 +186,8 @@ void worker_free(struct worker **worker)
         return;
     worker_stop(w);
     rpc_server_free(&w->server);
-    io_loop_free(&w->loop);
+    if (!w->config.loop)
+        io_loop_free(&w->loop);
     free(w);
     *worker = NULL;
 }

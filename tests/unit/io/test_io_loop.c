@@ -189,6 +189,32 @@ static void one_turn_runs_a_bounded_number_of_posts(void **state)
     io_loop_free(&loop);
 }
 
+struct self_post {
+    struct io_defer defer;
+    struct io_loop *loop;
+    int count;
+};
+
+static void post_to_own_loop(struct io_defer *defer)
+{
+    struct self_post *self = cq_containerof(defer, struct self_post, defer);
+    io_loop_post(self->loop, count_post, &self->count);
+}
+
+static void a_loop_does_not_sleep_on_what_it_posts_to_itself(void **state)
+{
+    (void)state;
+    struct io_loop *loop =
+        io_loop_new(&(struct io_loop_options){.manual_clock = true}); /* nothing else would wake it */
+    struct self_post self = {.defer.fn = post_to_own_loop, .loop = loop};
+    io_loop_defer(loop, &self.defer);
+    io_loop_turn(loop, true);
+    assert_int_equal(self.count, 0); /* the end of a turn is after its posts */
+    io_loop_turn(loop, true);
+    assert_int_equal(self.count, 1);
+    io_loop_free(&loop);
+}
+
 static void posts_that_are_left_run_before_the_loop_is_freed(void **state)
 {
     (void)state;
@@ -329,6 +355,7 @@ int main(void)
         cmocka_unit_test(deadlines_do_not_overflow),
         cmocka_unit_test(posts_of_each_thread_arrive_once_and_in_order),
         cmocka_unit_test(one_turn_runs_a_bounded_number_of_posts),
+        cmocka_unit_test(a_loop_does_not_sleep_on_what_it_posts_to_itself),
         cmocka_unit_test(posts_that_are_left_run_before_the_loop_is_freed),
         cmocka_unit_test(a_post_by_a_post_is_for_the_next_turn),
         cmocka_unit_test(a_deferred_callback_runs_once_at_the_end_of_the_turn),

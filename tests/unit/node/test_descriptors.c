@@ -36,6 +36,15 @@ static void what_is_asked_for_is_given_as_far_as_the_limit_goes(void **state)
     }
 }
 
+static void a_node_without_rpc_threads_has_one_server(void **state)
+{
+    (void)state;
+    struct node_config none = config_of(1000, 1024, 0), one = config_of(1000, 1024, 1);
+    assert_true(descriptors_share(&none, 1024));
+    assert_true(descriptors_share(&one, 1024));
+    assert_int_equal(none.server.connections_max, one.server.connections_max);
+}
+
 static void a_setting_below_the_smallest_share_stays(void **state)
 {
     (void)state;
@@ -48,6 +57,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_asked_for_is_given_as_far_as_the_limit_goes),
+        cmocka_unit_test(a_node_without_rpc_threads_has_one_server),
         cmocka_unit_test(a_setting_below_the_smallest_share_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -188,7 +188,7 @@ enum cq_rc admin_account_list(struct admin_request *r)
     enum cq_rc rc;
     if (admin_has(r, "state")) {
         if (!dir_state_parse(admin_field(r, "state"), &state))
-            return CQ_FAIL(&r->err, CQ_E_INVALID, "--state is creating, active, disabled or deleting");
+            return CQ_FAIL(&r->err, CQ_E_INVALID, "--state is creating, active, disabled, vanished or deleting");
         filter.states = 1u << state;
     }
     do {

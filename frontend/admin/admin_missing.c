@@ -20,7 +20,7 @@ bool admin_missing_check(struct directory *directory, uint64_t account_id)
     struct cq_pool *pool = cq_pool_new(1024);
     struct dir_account account;
     enum cq_rc rc = directory_account(directory, account_id, pool, &account, NULL);
-    bool missing = rc == CQ_OK && (account.state == DIR_ACTIVE || account.state == DIR_DISABLED);
+    bool missing = rc == CQ_OK && (DIR_STATES_KEPT & 1u << account.state);
     if (missing) {
         cq_metric_add(&admin_missing_metrics, M_MISSING, 1);
         cq_log_limited(1, CQ_ERROR, "account.missing", CQ_F_ACCOUNT(account_id),

@@ -315,9 +315,8 @@ static void audit_page(struct work *w, const struct dir_account *accounts, size_
 static void audit_some(struct work *w)
 {
     struct admin_reconciler *r = w->r;
-    const struct dir_account_filter filter = {.states = 1u << DIR_ACTIVE | 1u << DIR_DISABLED,
-                                              .after_id = r->audit_after_id,
-                                              .max = (size_t)r->config.settings->audit};
+    const struct dir_account_filter filter = {
+        .states = DIR_STATES_KEPT, .after_id = r->audit_after_id, .max = (size_t)r->config.settings->audit};
     struct dir_account *accounts;
     size_t count = 0;
     struct cq_pool *pool = cq_pool_new(16u << 10);

@@ -271,7 +271,7 @@ const struct admin_command admin_commands[] = {
     {.name = "account list",
      .help = "the accounts, of one domain or of all",
      .params = {{"domain", ADMIN_OPTIONAL, "only these"},
-                {"state", ADMIN_OPTION, "only creating, active, disabled or deleting ones"}},
+                {"state", ADMIN_OPTION, "only creating, active, disabled, vanished or deleting ones"}},
      .columns = {ACCOUNT_COLUMNS}},
     {.name = "account show",
      .single = true,

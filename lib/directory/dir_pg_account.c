@@ -135,10 +135,11 @@ static enum cq_rc account_list(struct dir_backend *self, const struct dir_accoun
 static enum cq_rc pending_list(struct dir_backend *self, const struct dir_pending_query *query, struct cq_pool *pool,
                                struct dir_account **rows_r, size_t *count_r, struct cq_err *err)
 {
-    struct pg_params params = {0}, none = {0};
+    struct pg_params params = {0}, keep = {0};
     PGresult *result;
     *count_r = 0;
-    enum cq_rc rc = query->after_us ? CQ_OK : pg_do(self, PG_BIND_NEW, &none, NULL, err);
+    pg_param_int(&keep, pg_backend_of(self)->config.vanished_keep_us);
+    enum cq_rc rc = query->after_us ? CQ_OK : pg_do(self, PG_BIND_NEW, &keep, NULL, err);
     if (rc != CQ_OK)
         return rc;
     pg_param_int(&params, query->after_us);

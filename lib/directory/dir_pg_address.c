@@ -26,7 +26,8 @@ static enum cq_rc read_address(const PGresult *result, int *line, struct cq_pool
         .address = cq_pool_slice(pool, address), .kind = kind_of(pg_peek(result, first, 1)), .targets = ids};
     for (int i = first; i < end; i++) {
         if (pg_null(result, i, 2))
-            return CQ_FAIL(err, CQ_E_BEHIND, "an account behind the address has no id yet");
+            return CQ_FAIL(err, CQ_E_BEHIND,
+                           "an account behind the address has no id yet, or its row vanished a short while ago");
         ids[row->target_count++] = pg_int(result, i, 2);
     }
     return CQ_OK;

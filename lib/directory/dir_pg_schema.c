@@ -268,6 +268,12 @@ enum cq_rc dir_pg_schema_check(const struct dir_pg_config *config, struct cq_err
                     "the server is read-only: name the primary in directory.postgresql.dsn", err);
     if (rc == CQ_OK)
         rc = expect(pg, "SELECT count(*) = 1 FROM mail.feed", "mail.feed must have exactly one row", err);
+    if (rc == CQ_OK)
+        rc = expect(
+            pg,
+            "SELECT prosrc NOT LIKE '%run postfixadmin.sql%' FROM pg_proc WHERE "
+            "oid = 'mail.bind_new(bigint)'::regprocedure",
+            "postfixadmin's tables are read as an older Chasqui did; run postfixadmin.sql of this one with psql", err);
     for (int id = 0; rc == CQ_OK && id < PG_STATEMENT_COUNT; id++)
         rc = try_statement(pg, id, err);
     PQfinish(pg);

@@ -54,7 +54,7 @@
     X(PG_ACCOUNT_UPDATE, PG_ONCE, "SELECT mail.account_update($1, $2, $3, $4, $5, $6, $7, $8, $9)")                    \
     X(PG_ACCOUNT_STATE, PG_IDEMPOTENT, "SELECT mail.account_set_state($1, $2, $3)")                                    \
     X(PG_ACCOUNT_REMOVE, PG_IDEMPOTENT, "SELECT mail.account_remove($1)")                                              \
-    X(PG_BIND_NEW, PG_IDEMPOTENT, "SELECT mail.bind_new()::bigint")                                                    \
+    X(PG_BIND_NEW, PG_IDEMPOTENT, "SELECT mail.bind_new($1)::bigint")                                                  \
     X(PG_CREDENTIAL_LIST, PG_READ,                                                                                     \
       "SELECT id::bigint, account_id::bigint, kind::text, scopes::bigint, prefix::text, hash::text, label::text, "     \
       "created_us::bigint, expires_us::bigint, last_used_us::bigint, version::bigint FROM mail.lookup_credential "     \

@@ -163,7 +163,7 @@ static enum cq_rc load_accounts(struct dir_backend *backend, const struct dir_ta
             return rc;
         if (account->state == DIR_ACTIVE)
             loaded->active++;
-        else if (account->state == DIR_DISABLED)
+        else if (account->state == DIR_DISABLED || account->state == DIR_VANISHED)
             loaded->disabled++;
         else
             loaded->waiting = account->state;

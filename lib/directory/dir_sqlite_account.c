@@ -174,7 +174,7 @@ static enum cq_rc list_range(struct sq *c, const struct dir_account_query *query
                              struct sq_rows *rows)
 {
     struct cq_slice states[DIR_STATE_COUNT];
-    for (int state = 0; state < DIR_STATE_COUNT; state++) /* "" is no state */
+    for (int state = 0; state < DIR_STATE_COUNT; state++) /* "" is no state; none vanishes here */
         states[state] = cq_slice_cstr(query->states & 1u << state ? dir_state_name((enum dir_state)state) : "");
     return SQ_LIST(c, read_account, rows, S_ACCOUNT_LIST, SQ_N(low), SQ_N(high), SQ_N(query->domain_id),
                    SQ_T(states[0]), SQ_T(states[1]), SQ_T(states[2]), SQ_T(states[3]), SQ_N(query->max - rows->count));

@@ -13,7 +13,8 @@ enum dir_service { DIR_IMAP = 1, DIR_POP = 2, DIR_SMTP = 4, DIR_ALL_SERVICES = 7
     X(DIR_CREATING, "creating") /* row exists, shard may not know it: log-in refused, RCPT 451 */                      \
     X(DIR_ACTIVE, "active")                                                                                            \
     X(DIR_DISABLED, "disabled") /* log-in refused, RCPT 550 5.2.1, mail is kept */                                     \
-    X(DIR_DELETING, "deleting") /* log-in refused, RCPT 451, until the shard has its tombstone and the row goes */
+    X(DIR_DELETING, "deleting") /* log-in refused, RCPT 451, until the shard has its tombstone and the row goes */     \
+    X(DIR_VANISHED, "vanished") /* as disabled: its row in a site's own tables is gone; deleted after a time */
 
 enum dir_state {
 #define DIR_STATE_ENUM(name, text) name,
@@ -21,6 +22,9 @@ enum dir_state {
 #undef DIR_STATE_ENUM
         DIR_STATE_COUNT
 };
+
+/* Bits of those whose account must be in its shard. */
+#define DIR_STATES_KEPT (1u << DIR_ACTIVE | 1u << DIR_DISABLED | 1u << DIR_VANISHED)
 
 const char *dir_state_name(enum dir_state state);
 bool dir_state_parse(struct cq_slice text, enum dir_state *state_r);

@@ -24,6 +24,7 @@ struct dir_pg_config {
     const char *password_file; /* its first line is the password; read at each connect; "": none */
     int64_t connections;       /* of one loop, and of all threads without one */
     uint64_t timeout_us;       /* of one call, connecting included */
+    uint64_t vanished_keep_us; /* for rows of a site's own tables: how long the mail of one that vanished is kept */
 };
 
 struct directory_config {

@@ -151,8 +151,7 @@ enum cq_rc directory_account_enable(struct directory *directory, uint64_t accoun
 
 enum cq_rc directory_account_delete(struct directory *directory, uint64_t account_id, struct cq_err *err)
 {
-    return set_state(directory, account_id, 1u << DIR_CREATING | 1u << DIR_ACTIVE | 1u << DIR_DISABLED, DIR_DELETING,
-                     err);
+    return set_state(directory, account_id, 1u << DIR_CREATING | DIR_STATES_KEPT, DIR_DELETING, err);
 }
 
 static enum cq_rc do_account_remove(struct call *c)

@@ -31,6 +31,10 @@ static const struct cq_setting setting_rows[] = {
                "connections", "Of each worker; many calls are in flight on each."),
     CQ_SET_DURATION(struct directory_config, postgresql.timeout_us, "directory.postgresql.timeout", "3s", "100ms", "1m",
                     "How long one call may take, connecting included; then the answer is \"try later\"."),
+    CQ_SET_DURATION(struct directory_config, postgresql.vanished_keep_us, "directory.postgresql.vanished_keep", "7d",
+                    "1h", "3650d",
+                    "With the tables of another program (postfixadmin): how long an account whose row vanished is kept "
+                    "with its mail, without log-in; role admin only, the same at all front-ends."),
     CQ_SET_DURATION(struct directory_config, cache_fresh_us, "directory.cache.fresh", "10s", "0", "30s",
                     "With postgresql: how long a row is used without asking again; a change that the feed tells counts "
                     "at once."),

@@ -96,7 +96,8 @@ struct dir_pg_config pg_server_config(void)
                                   .admin_dsn = pg_server_dsn,
                                   .password_file = "",
                                   .connections = 4,
-                                  .timeout_us = 10000000};
+                                  .timeout_us = 10000000,
+                                  .vanished_keep_us = UINT64_C(7) * 86400 * 1000000};
 }
 
 void pg_server_schema(void)

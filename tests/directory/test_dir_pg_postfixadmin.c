@@ -1,6 +1,7 @@
 /* postfixadmin's tables through the views of lib/directory/pg/compat/postfixadmin.sql. */
 #include "pg_server.h"
 
+#include "base/cq_time.h"
 #include "directory/auth.h"
 #include "unit/cq_cmocka.h"
 
@@ -201,13 +202,212 @@ static void what_postfixadmin_does_is_in_the_feed(void **state)
             version = account.version;
         }
     }
-    assert_int_equal(reconcile(), 1);
-    struct dir_account account;
-    assert_int_equal(directory_account(dir, id, pool, &account, &err), CQ_E_NOT_FOUND);
-    pg_server_sql("INSERT INTO public.mailbox (username, local_part, domain) VALUES ('anna@a.test', 'anna', 'a.test')");
-    assert_int_equal(reconcile(), 1);
+}
+
+#define PASSWORD_OF_BERT "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e"
+#define DELETE_ANNA "DELETE FROM public.mailbox WHERE username = 'anna@a.test'"
+#define INSERT_ANNA                                                                                                    \
+    "INSERT INTO public.mailbox (username, local_part, domain, password) VALUES ('anna@a.test', 'anna', 'a.test', "    \
+    "'" PASSWORD_OF_BERT "')"
+#define NO_TRIGGERS(sql) "SET session_replication_role = replica; " sql "; RESET session_replication_role"
+
+/* What vanished did so this much earlier. */
+#define PASS(interval)                                                                                                 \
+    pg_server_sql("UPDATE mail.pfa_account SET vanished_us = vanished_us - "                                           \
+                  "(extract(epoch FROM interval '" interval "') * 1000000)::bigint")
+
+/* Its id, and no alias or catch-all speaks for it. */
+static uint64_t anna(void)
+{
+    struct dir_resolution r;
+    reconcile();
+    pg_server_sql("DELETE FROM public.alias WHERE address IN ('@a.test', 'anna@a.test')");
     assert_int_equal(resolve("anna@a.test", &r), CQ_OK);
-    assert_true(r.accounts[0].id != id); /* another account: nobody gets another's mail */
+    assert_int_equal(r.account_count, 1);
+    return r.accounts[0].id;
+}
+
+static const char *state_of(uint64_t id)
+{
+    struct dir_account account;
+    enum cq_rc rc = directory_account(dir, id, pool, &account, &err);
+    return rc == CQ_OK ? dir_state_name(account.state) : cq_rc_name(rc);
+}
+
+static bool is_anna(uint64_t id)
+{
+    struct dir_resolution r;
+    return resolve("anna@a.test", &r) == CQ_OK && r.account_count == 1 && r.accounts[0].id == id;
+}
+
+static void a_mailbox_that_vanishes_keeps_its_account_for_a_while(void **state)
+{
+    (void)state;
+    struct auth_identity identity, old;
+    uint64_t id = anna();
+    assert_int_equal(log_in("anna@a.test", "correct horse", &old), CQ_OK);
+    pg_server_sql(DELETE_ANNA);
+    assert_int_equal(reconcile(), 0);
+    assert_string_equal(state_of(id), "vanished");
+    assert_int_equal(auth_session_check(auth, id, old.credential_id, DIR_IMAP, &err), CQ_E_DENIED);
+    assert_string_equal(answer("anna@a.test"), "later"); /* it may be back in a moment */
+    assert_int_equal(log_in("anna@a.test", "correct horse", &identity), CQ_E_UNAVAILABLE);
+    PASS("61 min");
+    assert_string_equal(answer("anna@a.test"), "disabled");
+    assert_int_equal(log_in("anna@a.test", "correct horse", &identity), CQ_E_AUTH);
+
+    struct dir_account *rows;
+    size_t count;
+    const struct dir_account_filter filter = {.states = 1u << DIR_VANISHED, .max = 10};
+    assert_int_equal(directory_account_list(dir, &filter, pool, &rows, &count, &err), CQ_OK);
+    assert_true(count == 1 && rows[0].id == id && rows[0].state_us < cq_time_wall_us() - UINT64_C(3600000000));
+
+    PASS("6 days 22 hours 58 min"); /* a minute is left */
+    assert_int_equal(reconcile(), 0);
+    PASS("2 min");
+    assert_int_equal(reconcile(), 1);
+    assert_string_equal(state_of(id), "CQ_E_NOT_FOUND");
+    assert_string_equal(answer("anna@a.test"), "no user");
+    pg_server_sql(INSERT_ANNA);
+    assert_int_equal(reconcile(), 1);
+    assert_true(anna() != id); /* another account: nobody gets another's mail */
+}
+
+static void the_same_address_is_the_same_account_again(void **state)
+{
+    (void)state;
+    static const char *const backs[] = {
+        INSERT_ANNA,
+        NO_TRIGGERS(INSERT_ANNA),
+        "INSERT INTO public.mailbox (username, local_part, domain, password) VALUES ('Anna@a.test', 'Anna', 'a.test', "
+        "'" PASSWORD_OF_BERT "')",
+    };
+    uint64_t id = anna();
+    for (size_t i = 0; i < sizeof backs / sizeof *backs; i++) {
+        struct auth_identity identity;
+        pg_server_sql(i == 1 ? NO_TRIGGERS(DELETE_ANNA) : DELETE_ANNA);
+        assert_int_equal(reconcile(), 0);
+        PASS("6 days");
+        assert_string_equal(state_of(id), "vanished");
+        pg_server_sql(backs[i]);
+        assert_int_equal(reconcile(), 0);
+        if (!is_anna(id))
+            fail_msg("row %zu: %s", i, answer("anna@a.test"));
+        assert_int_equal(log_in("anna@a.test", "correct horse", &identity), CQ_OK);
+        PASS("8 days"); /* nothing runs against it any more */
+        assert_int_equal(reconcile(), 0);
+        assert_true(is_anna(id));
+    }
+}
+
+static void the_address_of_what_vanished_can_be_anothers(void **state)
+{
+    (void)state;
+    uint64_t id = anna();
+    struct dir_resolution r;
+    assert_int_equal(resolve("bert@a.test", &r), CQ_OK);
+    uint64_t bert = r.accounts[0].id;
+    pg_server_sql(DELETE_ANNA);
+    PASS("61 min");
+    pg_server_sql("INSERT INTO public.alias (address, goto, domain) VALUES ('anna@a.test', 'bert@a.test', 'a.test')");
+    assert_true(is_anna(bert));
+    pg_server_sql("DELETE FROM public.alias WHERE address = 'anna@a.test'");
+    assert_string_equal(answer("anna@a.test"), "disabled");
+
+    pg_server_sql(
+        "UPDATE public.mailbox SET username = 'anna@a.test', local_part = 'anna' WHERE username = 'Bert@a.test'");
+    assert_true(is_anna(bert));
+    struct auth_identity identity;
+    assert_int_equal(log_in("anna@a.test", "correct horse", &identity), CQ_OK);
+    assert_true(identity.account.id == bert);
+    assert_int_equal(reconcile(), 0);
+    assert_string_equal(state_of(id), "vanished");
+    pg_server_sql(DELETE_ANNA); /* there are two now, and the last one is it */
+    assert_string_equal(answer("anna@a.test"), "later");
+    pg_server_sql(INSERT_ANNA);
+    assert_true(is_anna(bert));
+    PASS("7 days");
+    assert_int_equal(reconcile(), 1);
+    assert_string_equal(state_of(id), "CQ_E_NOT_FOUND");
+    assert_true(is_anna(bert));
+}
+
+static void no_time_runs_against_a_mailbox_while_nobody_looks(void **state)
+{
+    (void)state;
+    uint64_t id = anna();
+    pg_server_sql(DELETE_ANNA);
+    assert_int_equal(reconcile(), 0);
+    PASS("6 days");
+    /* A copy of the database of a month ago comes back. */
+    pg_server_sql("UPDATE mail.pfa_account SET vanished_us = vanished_us - 30 * 86400000000;"
+                  "UPDATE mail.pfa_watch SET looked_us = looked_us - 30 * 86400000000");
+    assert_int_equal(reconcile(), 0);
+    assert_string_equal(state_of(id), "vanished");
+    PASS("23 h");
+    assert_int_equal(reconcile(), 0);
+    PASS("2 h");
+    assert_int_equal(reconcile(), 1);
+}
+
+static void an_operator_can_delete_what_vanished_at_once(void **state)
+{
+    (void)state;
+    uint64_t id = anna();
+    assert_int_equal(directory_account_delete(dir, id, &err), CQ_E_UNSUPPORTED);
+    pg_server_sql(DELETE_ANNA);
+    assert_int_equal(directory_account_enable(dir, id, &err), CQ_E_CONFLICT);
+    assert_int_equal(directory_account_delete(dir, id, &err), CQ_OK);
+    assert_int_equal(reconcile(), 1);
+    pg_server_sql(INSERT_ANNA);
+    uint64_t next = anna();
+    assert_true(next != id);
+    pg_server_sql(DELETE_ANNA "; SELECT mail.pfa_forget('anna@a.test')");
+    assert_int_equal(reconcile(), 1);
+    assert_string_equal(state_of(next), "CQ_E_NOT_FOUND");
+}
+
+static void a_domain_that_is_loaded_anew_is_later(void **state)
+{
+    (void)state;
+    uint64_t id = anna();
+    pg_server_sql("CREATE TABLE public.saved AS TABLE public.mailbox; DELETE FROM public.alias;"
+                  "DELETE FROM public.mailbox; DELETE FROM public.domain WHERE domain = 'a.test'");
+    assert_int_equal(reconcile(), 0);
+    assert_string_equal(answer("anna@a.test"), "later");
+    pg_server_sql("INSERT INTO public.domain (domain) VALUES ('a.test');"
+                  "INSERT INTO public.mailbox SELECT * FROM public.saved; DROP TABLE public.saved");
+    assert_int_equal(reconcile(), 0);
+    assert_true(is_anna(id));
+    pg_server_sql("DELETE FROM public.mailbox; DELETE FROM public.domain WHERE domain = 'a.test'");
+    PASS("61 min");
+    assert_string_equal(answer("anna@a.test"), "no domain");
+}
+
+/* As after an upgrade: the migration has run, the file has not. */
+static void what_an_older_chasqui_left_deletes_nothing(void **state)
+{
+    (void)state;
+    const struct dir_pending_query query = {.max = 100};
+    const struct dir_pg_config config = pg_server_config();
+    struct directory_schema schema;
+    struct dir_pg_schema migrated;
+    struct dir_account *rows;
+    size_t count;
+    uint64_t id = anna();
+    pg_server_sql("DROP FUNCTION mail.bind_new(bigint); DELETE FROM mail.schema_migrations WHERE version = 2;"
+                  "CREATE OR REPLACE FUNCTION mail.pfa_unbind(gone text) RETURNS void LANGUAGE sql AS $$ UPDATE "
+                  "mail.pfa_account SET state = 'deleting' WHERE username = gone $$");
+    assert_int_equal(dir_pg_schema_migrate(&config, &migrated, &err), CQ_OK);
+    pg_server_sql(DELETE_ANNA);
+    assert_int_equal(directory_pending_list(dir, &query, pool, &rows, &count, &err), CQ_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "run postfixadmin.sql"));
+    assert_int_equal(directory_schema(dir, DIRECTORY_SCHEMA_CHECK, &schema, &err), CQ_E_CONFIG);
+    assert_non_null(strstr(err.text, "run postfixadmin.sql"));
+    pg_server_file(CHASQUI_TESTS "/../lib/directory/pg/compat/postfixadmin.sql");
+    assert_int_equal(reconcile(), 0);
+    assert_string_equal(state_of(id), "vanished");
+    assert_int_equal(directory_schema(dir, DIRECTORY_SCHEMA_CHECK, &schema, &err), CQ_OK);
 }
 
 static void a_table_that_is_loaded_anew_costs_nobody_his_mail(void **state)
@@ -230,7 +430,8 @@ static void a_table_that_is_loaded_anew_costs_nobody_his_mail(void **state)
     pg_server_sql("ALTER TABLE public.mailbox DISABLE TRIGGER ALL;"
                   "DELETE FROM public.mailbox WHERE username = 'anna@a.test';"
                   "ALTER TABLE public.mailbox ENABLE TRIGGER ALL");
-    assert_int_equal(reconcile(), 1); /* one is: that is somebody's decision */
+    assert_int_equal(reconcile(), 0); /* one that is gone is somebody's decision: its time runs */
+    assert_string_equal(state_of(id), "vanished");
 }
 
 static void what_is_postfixadmins_is_refused_and_untouched(void **state)
@@ -264,6 +465,13 @@ int main(void)
         TEST(what_postfixadmin_does_is_in_the_feed),
         TEST(what_is_postfixadmins_is_refused_and_untouched),
         TEST(a_table_that_is_loaded_anew_costs_nobody_his_mail),
+        TEST(a_mailbox_that_vanishes_keeps_its_account_for_a_while),
+        TEST(the_same_address_is_the_same_account_again),
+        TEST(the_address_of_what_vanished_can_be_anothers),
+        TEST(no_time_runs_against_a_mailbox_while_nobody_looks),
+        TEST(an_operator_can_delete_what_vanished_at_once),
+        TEST(a_domain_that_is_loaded_anew_is_later),
+        TEST(what_an_older_chasqui_left_deletes_nothing),
     };
     pg_server_new();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

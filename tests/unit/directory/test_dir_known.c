@@ -227,11 +227,11 @@ static void numbers_that_no_row_has_are_refused(void **state)
         size_t row, at;
         uint8_t value;
     } cases[] = {
-        {0, 0, DIR_ROW_KINDS},               /* kind of row */
-        {1, 1 + 8 + 3 + 8 + 10, 3},          /* kind of address */
-        {1, 1 + 8 + 3 + 8 + 11 + 3, 1},      /* 2^24 targets */
-        {3, 1 + 8 + 2 + 8 + 24 + 10, 4},     /* state */
-        {3, 1 + 8 + 2 + 8 + 24 + 10 + 5, 2}, /* admin */
+        {0, 0, DIR_ROW_KINDS},                         /* kind of row */
+        {1, 1 + 8 + 3 + 8 + 10, 3},                    /* kind of address */
+        {1, 1 + 8 + 3 + 8 + 11 + 3, 1},                /* 2^24 targets */
+        {3, 1 + 8 + 2 + 8 + 24 + 10, DIR_STATE_COUNT}, /* state */
+        {3, 1 + 8 + 2 + 8 + 24 + 10 + 5, 2},           /* admin */
         {3, 1 + 8 + 2 + 8 + 24 + 10 + 8, 'B'} /* plan "Business" */,
         {4, 1 + 8 + 2 + 8 + 3, 1},      /* 2^24 credentials */
         {4, 1 + 8 + 2 + 8 + 4 + 16, 2}, /* kind of credential */

@@ -52,6 +52,7 @@ static void postmaster_mail_goes_to_the_chosen_account_or_waits_for_it(void **st
     } cases[] = {
         {CQ_OK, DIR_ACTIVE, CQ_OK, 7},
         {CQ_OK, DIR_DISABLED, CQ_OK, 1},
+        {CQ_OK, DIR_VANISHED, CQ_OK, 1},
         {CQ_E_NOT_FOUND, DIR_ACTIVE, CQ_OK, 1},
         {CQ_E_UNAVAILABLE, DIR_ACTIVE, CQ_E_UNAVAILABLE, 0}, /* no answer: nobody else's mail */
         {CQ_E_TIMEOUT, DIR_ACTIVE, CQ_E_TIMEOUT, 0},

@@ -6,9 +6,13 @@
 --
 -- Domains and accounts stay postfixadmin's: chasquictl refuses to change them. Each mailbox gets an account id in a table
 -- of ours (mail.pfa_account) by trigger, or, when triggers were off, the next time that the reconciler looks; its account
--- in a shard follows within seconds. Until then it is "later" (SMTP 451, IMAP [UNAVAILABLE]). A mailbox that is deleted
--- takes its mail with it. So never load public.mailbox anew by DELETE: TRUNCATE, which runs no triggers, and load: when more
--- than a tenth of the mailboxes (and more than ten), or all, are gone that way, they are "later", and nobody's mail goes.
+-- in a shard follows within seconds. Until then it is "later" (SMTP 451, IMAP [UNAVAILABLE]).
+--
+-- A mailbox that is deleted is "vanished", and its mail is kept for directory.postgresql.vanished_keep (7 days): for an
+-- hour it is "later", then it is as one that is disabled (SMTP 550, no log-in), or an alias of that address counts. The same
+-- address within that time is the same account again, with its mail. SELECT mail.pfa_forget('anna@example.test') deletes it
+-- at once. When more than a tenth of the mailboxes (and more than ten), or all, are gone without a trigger's word (TRUNCATE),
+-- somebody is loading the table anew: they are "later", and no time runs.
 --
 --   - A mailbox gets its own mail; where postfixadmin's alias of the same name sends copies is not followed.
 --   - Aliases go to mailboxes here, through other aliases too. One that also goes elsewhere is "later" as a whole: there
@@ -39,9 +43,25 @@ CREATE TABLE IF NOT EXISTS mail.pfa_account (
     rehash text NOT NULL DEFAULT '', -- a better hash of the password
     rehash_of text NOT NULL DEFAULT '' -- whose hash this was, by md5
 );
-CREATE UNIQUE INDEX IF NOT EXISTS pfa_account_username ON mail.pfa_account (username) WHERE state <> 'deleting';
-CREATE UNIQUE INDEX IF NOT EXISTS pfa_account_local ON mail.pfa_account (domain_id, local) WHERE state <> 'deleting';
+ALTER TABLE mail.pfa_account ADD COLUMN IF NOT EXISTS vanished_us bigint; -- since when its mailbox is gone; NULL: it is not
+
+-- Another mailbox may be renamed to the address of one that vanished.
+DROP INDEX IF EXISTS mail.pfa_account_username, mail.pfa_account_local;
+CREATE UNIQUE INDEX IF NOT EXISTS pfa_account_by_username ON mail.pfa_account (username)
+    WHERE state <> 'deleting' AND vanished_us IS NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS pfa_account_by_local ON mail.pfa_account (domain_id, local)
+    WHERE state <> 'deleting' AND vanished_us IS NULL;
+CREATE INDEX IF NOT EXISTS pfa_account_vanished ON mail.pfa_account (domain_id, local) WHERE vanished_us IS NOT NULL;
 CREATE INDEX IF NOT EXISTS pfa_account_pending ON mail.pfa_account (state_us, id) WHERE state <> 'active';
+
+-- When bind_new() last looked, to the minute.
+CREATE TABLE IF NOT EXISTS mail.pfa_watch (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    looked_us bigint NOT NULL
+);
+INSERT INTO mail.pfa_watch (looked_us) VALUES (mail.now_us()) ON CONFLICT DO NOTHING;
+
+CREATE OR REPLACE FUNCTION mail.pfa_later_us() RETURNS bigint LANGUAGE sql IMMUTABLE AS $$ SELECT 3600000000::bigint $$;
 
 -- Positive, and another one for another password.
 CREATE OR REPLACE FUNCTION mail.pfa_credential_id(username text, password text) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
@@ -61,12 +81,25 @@ CREATE INDEX IF NOT EXISTS chasqui_alias ON public.alias (lower(address));
 
 -- ---- Ids ----
 
--- The slot is a hash of the address, the rest is random: no id is ever given out twice.
+-- One that vanished and is there again is the account that it was, the last one if there were several. For a new one, the
+-- slot is a hash of the address, the rest is random: no id is ever given out twice.
 CREATE OR REPLACE FUNCTION mail.pfa_bind_account(raw_username text, raw_domain text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     new_id bigint := (hashtextextended(lower(raw_username), 0) << 48) |
                      ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 12))::bit(48)::bigint;
+    old_id bigint;
 BEGIN
+    SELECT b.id INTO old_id FROM mail.pfa_account b JOIN mail.pfa_domain d ON d.id = b.domain_id
+        WHERE d.raw = raw_domain AND b.local = mail.pfa_local(raw_username) AND b.vanished_us IS NOT NULL
+          AND b.state <> 'deleting' AND NOT EXISTS (
+              SELECT 1 FROM mail.pfa_account l
+              WHERE l.domain_id = b.domain_id AND l.local = b.local AND l.state <> 'deleting' AND l.vanished_us IS NULL)
+        ORDER BY b.vanished_us DESC LIMIT 1;
+    UPDATE mail.pfa_account SET username = raw_username, vanished_us = NULL, version = mail.note_change(1, old_id, 0)
+        WHERE id = old_id AND vanished_us IS NOT NULL AND state <> 'deleting'; -- as it is now: its time may be over
+    IF FOUND THEN
+        RETURN old_id;
+    END IF;
     INSERT INTO mail.pfa_account (id, username, domain_id, local, version)
         SELECT new_id, raw_username, d.id, mail.pfa_local(raw_username), mail.note_change(1, new_id, 0)
         FROM mail.pfa_domain d WHERE d.raw = raw_domain AND position('@' IN raw_username) > 0
@@ -84,13 +117,43 @@ END $$;
 
 CREATE OR REPLACE FUNCTION mail.pfa_unbind(gone text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    UPDATE mail.pfa_account SET vanished_us = mail.now_us(), version = mail.note_change(1, id, 0)
+        WHERE username = gone AND state <> 'deleting' AND vanished_us IS NULL;
+END $$;
+
+-- For operators: a mailbox that is gone from public.mailbox, and its mail, are deleted now.
+CREATE OR REPLACE FUNCTION mail.pfa_forget(gone text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     UPDATE mail.pfa_account SET state = 'deleting', state_us = mail.now_us(), version = mail.note_change(1, id, 0)
-        WHERE username = gone AND state <> 'deleting';
+        WHERE username = gone AND state <> 'deleting'
+          AND (vanished_us IS NOT NULL OR NOT EXISTS (SELECT 1 FROM public.mailbox m WHERE m.username = gone));
+    IF NOT FOUND THEN
+        PERFORM mail.refuse('CQNOT', 'no mailbox of that name is gone from public.mailbox');
+    END IF;
+END $$;
+
+-- Time counts only while somebody looks: neither a restored copy of the database, however old, nor a long outage, nor a
+-- clock that was set, brings forward the end of what vanished.
+CREATE OR REPLACE FUNCTION mail.pfa_count_time() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    looked bigint;
+    now_us bigint := mail.now_us();
+BEGIN
+    SELECT looked_us INTO looked FROM mail.pfa_watch;
+    IF abs(now_us - looked) < 60000000 THEN
+        RETURN;
+    END IF;
+    SELECT looked_us INTO looked FROM mail.pfa_watch FOR UPDATE;
+    IF abs(now_us - looked) > mail.pfa_later_us() THEN
+        UPDATE mail.pfa_account SET vanished_us = vanished_us + now_us - looked
+            WHERE vanished_us IS NOT NULL AND state <> 'deleting';
+    END IF;
+    UPDATE mail.pfa_watch SET looked_us = now_us;
 END $$;
 
 -- What is gone without a trigger's word (TRUNCATE, triggers off) is a table that is being loaded anew, when it is much:
 -- then nobody loses his mail for it.
-CREATE OR REPLACE FUNCTION mail.bind_new() RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION mail.bind_new(keep_us bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     done bigint := 0;
     bound bigint;
@@ -102,23 +165,29 @@ BEGIN
         PERFORM mail.pfa_bind_domain(one.raw);
     END LOOP;
     FOR one IN SELECT m.username::text AS username, m.domain::text AS domain FROM public.mailbox m
-               WHERE NOT EXISTS (SELECT 1 FROM mail.pfa_account b WHERE b.username = m.username AND b.state <> 'deleting') LOOP
+               WHERE NOT EXISTS (SELECT 1 FROM mail.pfa_account b
+                                 WHERE b.username = m.username AND b.state <> 'deleting' AND b.vanished_us IS NULL) LOOP
         PERFORM mail.pfa_bind_account(one.username, one.domain);
         done := done + 1;
     END LOOP;
     SELECT count(*), count(*) FILTER (WHERE NOT EXISTS (SELECT 1 FROM public.mailbox m WHERE m.username = b.username))
-        INTO bound, gone FROM mail.pfa_account b WHERE b.state <> 'deleting';
+        INTO bound, gone FROM mail.pfa_account b WHERE b.state <> 'deleting' AND b.vanished_us IS NULL;
     IF gone > greatest(10, bound / 10) OR (gone > 0 AND NOT EXISTS (SELECT 1 FROM public.mailbox)) THEN
         RAISE WARNING 'chasqui: % of % mailboxes are gone from public.mailbox at once: their mail is kept', gone, bound
-            USING HINT = 'Load the table again; or, to delete their mail: SELECT mail.pfa_unbind(username)';
-        RETURN done;
+            USING HINT = 'Load the table again; or, when they are to go: SELECT mail.pfa_unbind(username)';
+    ELSIF gone > 0 THEN
+        PERFORM mail.pfa_unbind(b.username) FROM mail.pfa_account b
+            WHERE b.state <> 'deleting' AND b.vanished_us IS NULL
+              AND NOT EXISTS (SELECT 1 FROM public.mailbox m WHERE m.username = b.username);
     END IF;
-    FOR one IN SELECT b.username FROM mail.pfa_account b
-               WHERE b.state <> 'deleting' AND NOT EXISTS (SELECT 1 FROM public.mailbox m WHERE m.username = b.username) LOOP
-        PERFORM mail.pfa_unbind(one.username);
-    END LOOP;
+    PERFORM mail.pfa_count_time();
+    UPDATE mail.pfa_account SET state = 'deleting', state_us = mail.now_us(), version = mail.note_change(1, id, 0)
+        WHERE vanished_us <= mail.now_us() - keep_us AND state <> 'deleting';
     RETURN done;
 END $$;
+
+-- Of front-ends before vanished_keep.
+CREATE OR REPLACE FUNCTION mail.bind_new() RETURNS bigint LANGUAGE sql AS $$ SELECT mail.bind_new(7 * 86400000000) $$;
 
 -- ---- What postfixadmin changes goes into the feed ----
 
@@ -134,9 +203,10 @@ BEGIN
     ELSIF NEW.username <> OLD.username THEN
         UPDATE mail.pfa_account SET username = NEW.username, local = mail.pfa_local(NEW.username::text),
             domain_id = (SELECT id FROM mail.pfa_domain WHERE raw = NEW.domain), version = mail.note_change(1, id, 0)
-            WHERE username = OLD.username AND state <> 'deleting';
+            WHERE username = OLD.username AND state <> 'deleting' AND vanished_us IS NULL;
     ELSE
-        SELECT id INTO bound FROM mail.pfa_account WHERE username = NEW.username AND state <> 'deleting';
+        SELECT id INTO bound FROM mail.pfa_account
+            WHERE username = NEW.username AND state <> 'deleting' AND vanished_us IS NULL;
         IF bound IS NOT NULL AND NEW.password IS DISTINCT FROM OLD.password THEN
             UPDATE mail.pfa_account SET version = mail.note_change(3, bound,
                 mail.pfa_credential_id(OLD.username::text, OLD.password::text)) WHERE id = bound;
@@ -181,7 +251,7 @@ CREATE TRIGGER chasqui AFTER INSERT OR UPDATE OR DELETE ON public.alias_domain
 
 -- ---- The views ----
 
--- A domain without an id yet has none here: "later".
+-- A domain without an id yet has none here: "later"; as does one that is gone, while its mailboxes are "later".
 DROP VIEW IF EXISTS mail.lookup_domain;
 CREATE VIEW mail.lookup_domain AS
     SELECT b.id, b.name::text AS name, t.id AS alias_of, t.name::text AS alias_of_name, NULL::bigint AS postmaster, b.version
@@ -190,7 +260,13 @@ CREATE VIEW mail.lookup_domain AS
     LEFT JOIN mail.pfa_domain t ON t.raw = ad.target_domain
     UNION ALL
     SELECT NULL, lower(d.domain)::text, NULL, NULL, NULL, 0 FROM public.domain d
-    WHERE d.active AND d.domain <> 'ALL' AND NOT EXISTS (SELECT 1 FROM mail.pfa_domain b WHERE b.raw = d.domain);
+    WHERE d.active AND d.domain <> 'ALL' AND NOT EXISTS (SELECT 1 FROM mail.pfa_domain b WHERE b.raw = d.domain)
+    UNION ALL
+    SELECT NULL, b.name::text, NULL, NULL, NULL, 0 FROM mail.pfa_domain b
+    WHERE NOT EXISTS (SELECT 1 FROM public.domain d WHERE d.domain = b.raw) AND EXISTS (
+        SELECT 1 FROM mail.pfa_account a
+        WHERE a.domain_id = b.id AND a.state <> 'deleting'
+          AND (a.vanished_us IS NULL OR a.vanished_us > mail.now_us() - mail.pfa_later_us()));
 
 -- The accounts behind an alias; NULL for what is not a mailbox of ours with an id.
 CREATE OR REPLACE FUNCTION mail.pfa_targets(address text) RETURNS SETOF bigint LANGUAGE sql STABLE AS $$
@@ -204,22 +280,29 @@ CREATE OR REPLACE FUNCTION mail.pfa_targets(address text) RETURNS SETOF bigint L
           AND NOT EXISTS (SELECT 1 FROM public.mailbox m WHERE lower(m.username) = s.name))
     SELECT DISTINCT b.id FROM step s
     LEFT JOIN public.mailbox m ON lower(m.username) = s.name
-    LEFT JOIN mail.pfa_account b ON b.username = m.username AND b.state <> 'deleting'
+    LEFT JOIN mail.pfa_account b ON b.username = m.username AND b.state <> 'deleting' AND b.vanished_us IS NULL
     WHERE m.username IS NOT NULL OR NOT EXISTS (
         SELECT 1 FROM public.alias a WHERE lower(a.address) = s.name AND a.active);
 $$;
 
--- A mailbox that has an id and is gone from their table is "later" until bind_new() has judged.
+-- A mailbox that has an id and is gone from their table is "later" until bind_new() has judged, and for an hour more.
 DROP VIEW IF EXISTS mail.lookup_address;
 CREATE VIEW mail.lookup_address AS
     SELECT b.domain_id, b.local::text AS local, d.name::text AS domain, 'primary'::text AS kind,
-           CASE WHEN EXISTS (SELECT 1 FROM public.mailbox m WHERE m.username = b.username) THEN b.id END AS account_id
+           CASE WHEN b.vanished_us <= mail.now_us() - mail.pfa_later_us()
+                  OR EXISTS (SELECT 1 FROM public.mailbox m WHERE m.username = b.username AND b.vanished_us IS NULL)
+                THEN b.id END AS account_id
     FROM mail.pfa_account b JOIN mail.pfa_domain d ON d.id = b.domain_id
-    WHERE b.state <> 'deleting'
+    WHERE b.state <> 'deleting' AND (b.vanished_us IS NULL OR NOT EXISTS (
+              SELECT 1 FROM mail.pfa_account l
+              WHERE l.domain_id = b.domain_id AND l.local = b.local AND l.state <> 'deleting' AND l.vanished_us IS NULL))
+      AND NOT (coalesce(b.vanished_us, 0) BETWEEN 1 AND mail.now_us() - mail.pfa_later_us() AND EXISTS (
+              SELECT 1 FROM public.alias a WHERE lower(a.address) = lower(b.username) AND a.active))
     UNION ALL
     SELECT d.id, mail.pfa_local(m.username::text), d.name::text, 'primary', NULL
     FROM public.mailbox m JOIN mail.pfa_domain d ON d.raw = m.domain
-    WHERE NOT EXISTS (SELECT 1 FROM mail.pfa_account b WHERE b.username = m.username AND b.state <> 'deleting')
+    WHERE NOT EXISTS (SELECT 1 FROM mail.pfa_account b
+                      WHERE b.username = m.username AND b.state <> 'deleting' AND b.vanished_us IS NULL)
     UNION ALL
     SELECT d.id, mail.pfa_local(a.address::text), d.name::text,
            CASE WHEN a.address LIKE '@%' THEN 'catchall' ELSE 'alias' END, t.id
@@ -230,11 +313,14 @@ CREATE VIEW mail.lookup_address AS
 DROP VIEW IF EXISTS mail.lookup_account;
 CREATE VIEW mail.lookup_account AS
     SELECT b.id, b.version, b.domain_id, b.local || '@' || d.name AS address,
-           CASE WHEN b.state <> 'active' THEN b.state WHEN m.active AND p.active THEN 'active' ELSE 'disabled' END AS state,
+           CASE WHEN b.state <> 'active' THEN b.state WHEN m.username IS NULL THEN 'vanished'
+                WHEN m.active AND p.active THEN 'active' ELSE 'disabled' END AS state,
            7 AS services, false AS admin, b.plan, b.home_dc, greatest(coalesce(m.quota, 0), 0)::bigint AS quota_bytes,
-           0::bigint AS quota_messages, b.created_us, b.state_us
+           0::bigint AS quota_messages, b.created_us,
+           CASE WHEN b.state = 'active' THEN coalesce(b.vanished_us, b.state_us) ELSE b.state_us END AS state_us
     FROM mail.pfa_account b JOIN mail.pfa_domain d ON d.id = b.domain_id
-    LEFT JOIN public.mailbox m ON m.username = b.username LEFT JOIN public.domain p ON p.domain = d.raw;
+    LEFT JOIN public.mailbox m ON m.username = b.username AND b.vanished_us IS NULL
+    LEFT JOIN public.domain p ON p.domain = d.raw;
 
 DROP VIEW IF EXISTS mail.lookup_credential;
 CREATE VIEW mail.lookup_credential AS
@@ -242,7 +328,8 @@ CREATE VIEW mail.lookup_credential AS
            7 AS scopes, ''::text AS prefix,
            CASE WHEN b.rehash_of = md5(m.password::text) THEN b.rehash ELSE m.password::text END AS hash, ''::text AS label,
            b.created_us, 0::bigint AS expires_us, b.last_used_us, 1::bigint AS version
-    FROM mail.pfa_account b JOIN public.mailbox m ON m.username = b.username WHERE b.state <> 'deleting';
+    FROM mail.pfa_account b JOIN public.mailbox m ON m.username = b.username
+    WHERE b.state <> 'deleting' AND b.vanished_us IS NULL;
 
 -- ---- Writing: what is ours of it ----
 
@@ -277,20 +364,21 @@ LANGUAGE sql AS $$ SELECT mail.pfa_refuse(); SELECT 0::bigint $$;
 CREATE OR REPLACE FUNCTION mail.credential_remove(of_account bigint, of_credential bigint) RETURNS void
 LANGUAGE sql AS $$ SELECT mail.pfa_refuse() $$;
 
--- The reconciler's: creating -> active, and the end of one that is deleted.
+-- The reconciler's: creating -> active, and the end of one that is deleted. An operator's: the end of what vanished.
 CREATE OR REPLACE FUNCTION mail.account_set_state(of_account bigint, from_states text, to_state text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     old_state text;
 BEGIN
-    SELECT state INTO old_state FROM mail.pfa_account WHERE id = of_account FOR UPDATE;
+    SELECT CASE WHEN state = 'active' AND vanished_us IS NOT NULL THEN 'vanished' ELSE state END INTO old_state
+        FROM mail.pfa_account WHERE id = of_account FOR UPDATE;
     IF old_state IS NULL THEN
         PERFORM mail.refuse('CQNOT', 'no such account');
     ELSIF old_state = to_state THEN
         RETURN;
     ELSIF NOT old_state = ANY (string_to_array(from_states, ',')) THEN
         PERFORM mail.refuse('CQCON', 'the account is ' || old_state);
-    ELSIF to_state <> 'active' OR old_state <> 'creating' THEN
+    ELSIF (old_state, to_state) NOT IN (('creating', 'active'), ('vanished', 'deleting')) THEN
         PERFORM mail.pfa_refuse();
     END IF;
     UPDATE mail.pfa_account SET state = to_state, state_us = mail.now_us(), version = mail.note_change(1, of_account, 0)
@@ -313,7 +401,7 @@ CREATE OR REPLACE FUNCTION mail.credential_rehash(of_credential bigint, old_vers
 LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE mail.pfa_account b SET rehash = new_hash, rehash_of = md5(m.password::text) FROM public.mailbox m
-        WHERE m.username = b.username AND b.state <> 'deleting'
+        WHERE m.username = b.username AND b.state <> 'deleting' AND b.vanished_us IS NULL
           AND mail.pfa_credential_id(m.username::text, m.password::text) = of_credential;
     IF NOT FOUND THEN
         PERFORM mail.refuse('CQNOT', 'no such credential');
@@ -323,11 +411,11 @@ END $$;
 CREATE OR REPLACE FUNCTION mail.credential_used(of_credential bigint, now_us bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE mail.pfa_account b SET last_used_us = greatest(b.last_used_us, now_us) FROM public.mailbox m
-        WHERE m.username = b.username AND b.state <> 'deleting'
+        WHERE m.username = b.username AND b.state <> 'deleting' AND b.vanished_us IS NULL
           AND mail.pfa_credential_id(m.username::text, m.password::text) = of_credential;
     IF NOT FOUND THEN
         PERFORM mail.refuse('CQNOT', 'no such credential');
     END IF;
 END $$;
 
-SELECT mail.bind_new();
+SELECT mail.bind_new(7 * 86400000000);

@@ -1,46 +1,34 @@
 /* "events replay": piece after piece, until nothing is left; what became of the events is added up. The lines of a file
  * come from here, dead letters are read by the front-end. */
 #include "ctl.h"
+#include "ctl_lines.h"
 
 #include "base/cq_time.h"
 #include "io/io_fiber.h"
 
-#include <errno.h>
 #include <proto/admin.pb-c.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define REPLAY_LINE_MAX (512u << 10) /* bytes of a line; a longer one is counted as malformed by its pieces */
 #define PIECE_MAX (512u << 10)       /* bytes of the lines of a piece, beside the last one */
 #define PIECE_EVENTS 1000
 #define RATE_DEFAULT 1000
 #define RATE_MAX 1000000
-#define ROTATED_MAX 1000
 #define PROGRESS_US (2 * CQ_US_PER_S)
-#define PATH_SIZE 4096
 
 struct sum {
     char *topic, *type, *result, *first_time, *last_time;
     uint64_t events;
 };
 
-/* Where lines come from: files one after the other. */
-struct source {
-    const char *path; /* NULL: dead letters */
-    int rotated;      /* the present file: path.N, 0: path itself; -1: there are no more */
-    FILE *file;
-    char *line;
-    size_t line_size;
-};
-
 struct replay {
     struct ctl *ctl;
     const struct ctl_request *request;
     Chasqui__Admin__Replay message;
-    struct source source;
+    struct ctl_lines source;
     uint64_t rate;
     uint64_t began_us, told_us;
     uint64_t read, sent; /* read: lines, or dead letters that were chosen */
@@ -104,59 +92,7 @@ static void text_field(struct replay *r, const char *name, char **text_r)
         *text_r = cq_pool_cstr(r->ctl->pool, value);
 }
 
-/* ---- Files ---- */
-
-static void name_file(const struct source *s, char path_r[static PATH_SIZE])
-{
-    if (s->rotated > 0)
-        snprintf(path_r, PATH_SIZE, "%s.%d", s->path, s->rotated);
-    else
-        snprintf(path_r, PATH_SIZE, "%s", s->path);
-}
-
-static enum ctl_exit open_present(struct source *s)
-{
-    char path[PATH_SIZE];
-    if (strcmp(s->path, "-") == 0) {
-        s->file = stdin;
-        return CTL_DONE;
-    }
-    name_file(s, path);
-    s->file = fopen(path, "re");
-    if (s->file)
-        return CTL_DONE;
-    fprintf(stderr, "chasquictl: %s: %s\n", path, strerror(errno));
-    return CTL_USAGE;
-}
-
-static int count_rotated(const struct source *s)
-{
-    struct source look = *s;
-    char path[PATH_SIZE];
-    for (look.rotated = 1; look.rotated <= ROTATED_MAX; look.rotated++) {
-        name_file(&look, path);
-        if (access(path, F_OK) != 0)
-            break;
-    }
-    return look.rotated - 1;
-}
-
-/* The next line with its end; 0: there are no more. A last line without an end is being written: it is left. */
-static ssize_t next_line(struct source *s, enum ctl_exit *status_r)
-{
-    while (s->rotated >= 0) {
-        if (!s->file && (*status_r = open_present(s)) != CTL_DONE)
-            return 0;
-        ssize_t len = getline(&s->line, &s->line_size, s->file);
-        if (len > 0 && s->line[len - 1] == '\n')
-            return len;
-        if (s->file != stdin)
-            fclose(s->file);
-        s->file = NULL;
-        s->rotated--;
-    }
-    return 0;
-}
+/* ---- Pieces of a file ---- */
 
 static size_t piece_events(const struct replay *r)
 {
@@ -167,7 +103,7 @@ static struct cq_slice next_lines(struct replay *r, struct cq_buf *lines, enum c
 {
     cq_buf_reset(lines, PIECE_MAX + REPLAY_LINE_MAX);
     for (size_t n = 0; n < piece_events(r) && lines->len < PIECE_MAX; n++) {
-        ssize_t len = next_line(&r->source, status_r);
+        ssize_t len = ctl_lines_next(&r->source, status_r);
         if (len == 0)
             break;
         if ((size_t)len > REPLAY_LINE_MAX)
@@ -355,7 +291,7 @@ static enum ctl_exit read_request(struct replay *r)
     if (rotated && (r->message.dead_letters || strcmp(r->source.path, "-") == 0))
         return usage("--rotated goes with a file");
     if (rotated)
-        r->source.rotated = count_rotated(&r->source);
+        r->source.rotated = ctl_lines_rotated(&r->source);
     if (!time_field(r, "since", &r->message.since) || !time_field(r, "until", &r->message.until))
         return usage("a time is 2026-11-22T08:00:00Z, 2026-11-22, or 6h (ago)");
     text_field(r, "type", &r->message.type);
@@ -378,8 +314,6 @@ enum ctl_exit ctl_replay(struct ctl *ctl, const struct ctl_request *request)
     status = run_pieces(&r);
     if (status == CTL_DONE || r.sum_count)
         print(&r);
-    if (r.source.file && r.source.file != stdin)
-        fclose(r.source.file);
-    free(r.source.line);
+    ctl_lines_fini(&r.source);
     return status == CTL_DONE && r.refused ? CTL_REFUSED : status;
 }

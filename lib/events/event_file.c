@@ -63,6 +63,21 @@ static void close_file(struct event_file *f)
     f->fd = -1;
 }
 
+/* The folder, so that a name that was made or changed is there after a crash. */
+static enum cq_rc sync_folder(const struct event_file *f, struct cq_err *err)
+{
+    char *folder = cq_strndup(f->path, strlen(f->path));
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    enum cq_rc rc = fd < 0 || fsync(fd) != 0 ? CQ_FAIL(err, CQ_E_IO, "%s: %s", folder, strerror(errno)) : CQ_OK;
+    if (fd >= 0)
+        close(fd);
+    free(folder);
+    return rc;
+}
+
 static enum cq_rc open_file(struct event_file *f, struct cq_err *err)
 {
     struct stat st;
@@ -72,6 +87,8 @@ static enum cq_rc open_file(struct event_file *f, struct cq_err *err)
         return fail_errno(f, err);
     f->size = (uint64_t)st.st_size;
     enum cq_rc rc = end_last_line(f, err);
+    if (rc == CQ_OK && f->size == 0 && f->config.sync == EVENT_FILE_SYNC_BATCH) /* it is new, as after a rotation */
+        rc = sync_folder(f, err);
     if (rc != CQ_OK)
         close_file(f); /* or the next event would be written behind the broken line, as a part of it */
     return rc;

@@ -41,20 +41,25 @@ static bool is_account(struct cq_slice account, const struct event_read *read)
     return cq_slice_caseeq(account, read->account_id) || cq_slice_caseeq(account, read->address);
 }
 
+/* Is it prefix, stream, ".v1"? */
+static bool is_topic_of(struct cq_slice topic, struct cq_slice prefix, struct cq_slice stream)
+{
+    return cq_slice_starts(topic, prefix) && cq_slice_starts(cq_slice_skip(topic, prefix.len), stream) &&
+           cq_slice_eq(cq_slice_skip(topic, prefix.len + stream.len), CQ_SLICE(".v1"));
+}
+
 bool event_replay_wants(const struct event_replay *replay, const struct event_read *read)
 {
     const struct event_replay_filter *f = &replay->filter;
     const struct event_record *record = &read->record;
-    char topic[EVENT_ATTRIBUTE_MAX];
-    int len = snprintf(topic, sizeof topic, "%s%.*s.v1", replay->config->topic_prefix, CQ_SLICE_ARG(record->stream));
     if (f->since.len && cq_slice_cmp(record->time, f->since) < 0)
         return false;
     if (f->until.len && cq_slice_cmp(record->time, f->until) >= 0)
         return false;
     if (f->type.len && !names(f->type, record->type, true))
         return false;
-    if (f->topic.len && !cq_slice_eq(f->topic, cq_slice_of(topic, (size_t)len)) &&
-        !cq_slice_eq(f->topic, record->stream))
+    if (f->topic.len && !cq_slice_eq(f->topic, record->stream) &&
+        !is_topic_of(f->topic, cq_slice_cstr(replay->config->topic_prefix), record->stream))
         return false;
     return !f->account.len || is_account(f->account, read);
 }

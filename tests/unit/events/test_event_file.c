@@ -4,6 +4,7 @@
 
 #include "base/cq_buf.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
@@ -39,15 +40,20 @@ static int fresh(void **state)
     return 0;
 }
 
-static struct event_sink *open_sink(uint64_t max_size, int64_t keep)
+static struct event_sink *open_sink_with(uint64_t max_size, int64_t keep, int sync)
 {
     struct event_sink *sink = NULL;
     struct cq_err err = {0};
-    const struct event_file_config config = {.path = path, .max_size = max_size, .keep = keep};
+    const struct event_file_config config = {.path = path, .max_size = max_size, .keep = keep, .sync = sync};
     if (event_file_open(&config, &sink, &err) != CQ_OK)
         fail_msg("%s", err.text);
     sink->acknowledged = on_acknowledged;
     return sink;
+}
+
+static struct event_sink *open_sink(uint64_t max_size, int64_t keep)
+{
+    return open_sink_with(max_size, keep, EVENT_FILE_SYNC_BATCH);
 }
 
 static enum cq_rc publish(struct event_sink *sink, uint64_t ticket, const char *json)
@@ -112,6 +118,47 @@ static void a_file_is_rotated_by_size_and_old_ones_go(void **state)
     publish(sink, 9, "eeeeeeee");
     assert_int_equal(event_sink_poll(sink, NULL), CQ_OK);
     assert_file("", "eeeeeeee\n");
+    event_sink_close(&sink);
+}
+
+/* The C library's is not used: counts, and fails when told to. */
+static unsigned folder_syncs;
+static bool folder_sync_fails;
+
+int fsync(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+        folder_syncs++;
+    errno = EIO;
+    return folder_sync_fails ? -1 : 0;
+}
+
+static void new_names_are_safe_before_events_are_acknowledged(void **state)
+{
+    (void)state;
+    folder_syncs = 0;
+    struct event_sink *sink = open_sink(10, 2);
+    assert_int_equal(folder_syncs, 1); /* the file is new */
+    for (uint64_t i = 0; i < 3; i++) {
+        publish(sink, i, "aaaaaaaa");
+        assert_int_equal(event_sink_poll(sink, NULL), CQ_OK);
+        assert_int_equal(folder_syncs, 1 + i); /* the first fits */
+    }
+    folder_sync_fails = true;
+    publish(sink, 3, "aaaaaaaa");
+    assert_int_equal(event_sink_poll(sink, NULL), CQ_E_IO);
+    assert_int_equal(acknowledged_count, 3);
+    folder_sync_fails = false;
+    publish(sink, 3, "aaaaaaaa");
+    assert_int_equal(event_sink_poll(sink, NULL), CQ_OK);
+    assert_int_equal(acknowledged_count, 4);
+    event_sink_close(&sink);
+    folder_syncs = 0;
+    sink = open_sink_with(10, 2, EVENT_FILE_SYNC_NEVER);
+    publish(sink, 4, "aaaaaaaaaaaa");
+    assert_int_equal(event_sink_poll(sink, NULL), CQ_OK);
+    assert_int_equal(folder_syncs, 0);
     event_sink_close(&sink);
 }
 
@@ -226,6 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(events_are_lines_and_acknowledged_when_they_are_safe, fresh),
         cmocka_unit_test_setup(a_file_is_rotated_by_size_and_old_ones_go, fresh),
+        cmocka_unit_test_setup(new_names_are_safe_before_events_are_acknowledged, fresh),
         cmocka_unit_test_setup(a_line_that_a_crash_cut_short_is_ended, fresh),
         cmocka_unit_test_setup(a_reopen_follows_a_rotation_from_outside, fresh),
         cmocka_unit_test_setup(what_waits_is_bounded, fresh),

@@ -242,6 +242,16 @@ static void a_replay_wants_what_all_its_filters_let_through(void **state)
         if (event_replay_wants(&replay, &read) != cases[i].wanted)
             fail_msg("case %zu", i);
     }
+    for (int len = 236; len <= 241; len++) { /* a name is compared whole, below 256 bytes and above */
+        char prefix[256], topic[300];
+        snprintf(prefix, sizeof prefix, "%0*d", len, 0);
+        const struct event_kafka_config long_config = {.topic_prefix = prefix};
+        for (int more = -1; more <= 1; more++) {
+            snprintf(topic, sizeof topic, "%0*dmail.delivery.v1", len + more, 0);
+            const struct event_replay replay = {.config = &long_config, .filter = {.topic = cq_slice_cstr(topic)}};
+            assert_int_equal(event_replay_wants(&replay, &read), more == 0);
+        }
+    }
     const struct event_replay_filter wrong = {.since = CQ_SLICE("yesterday")};
     assert_non_null(strstr(event_replay_filter_wrong(&wrong), "since"));
 }

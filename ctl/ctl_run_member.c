@@ -100,8 +100,8 @@ static enum ctl_exit find_node(struct ctl *ctl, const struct topology *t, struct
     }
     if (found == 1)
         return CTL_DONE;
-    fprintf(stderr, "chasquictl: %s node %.*s; see chasquictl node list\n", found ? "more than one" : "there is no",
-            CQ_SLICE_ARG(text));
+    fprintf(stderr, "chasquictl: %s node %.*s%s; see chasquictl node list\n", found ? "more than one" : "there is no",
+            CQ_SLICE_ARG(text), found ? ", so its id is needed" : "");
     return CTL_REFUSED;
 }
 

@@ -182,6 +182,22 @@ static Chasqui__System__NodeGroups *get_groups(struct ctl *ctl, const char *addr
     return groups;
 }
 
+/* The node's own, or NULL: another one may have come to the address of one that is dead. */
+static Chasqui__System__NodeGroups *look_at(struct ctl *ctl, const struct topology_node *node, bool quiet)
+{
+    Chasqui__System__NodeGroups *groups = get_groups(ctl, node->address, quiet);
+    bool own = groups && groups->node.len == sizeof node->uuid &&
+               memcmp(groups->node.data, node->uuid, sizeof node->uuid) == 0;
+    if (groups && !own) {
+        chasqui__system__node_groups__free_unpacked(groups, NULL);
+        groups = NULL;
+        if (!quiet)
+            fprintf(stderr, "chasquictl: at %s another node answers than %s\n", node->address,
+                    ctl_uuid_text(ctl, node->uuid));
+    }
+    return groups;
+}
+
 enum ctl_exit ctl_look(struct ctl *ctl, bool quiet, struct ctl_view *view)
 {
     enum ctl_exit status = await_topology(ctl, quiet, &view->topology);
@@ -192,7 +208,7 @@ enum ctl_exit ctl_look(struct ctl *ctl, bool quiet, struct ctl_view *view)
     view->groups = cq_pool_calloc(ctl->pool, view->topology->node_count, sizeof(Chasqui__System__NodeGroups *));
     for (size_t i = 0; i < view->topology->node_count; i++)
         if (view->topology->nodes[i].state != TOPOLOGY_NODE_GONE)
-            view->groups[i] = get_groups(ctl, view->topology->nodes[i].address, quiet);
+            view->groups[i] = look_at(ctl, &view->topology->nodes[i], quiet);
     return CTL_DONE;
 }
 

@@ -146,6 +146,8 @@ static void look_at_group(struct slot *s, const struct topology *t, const struct
     }
 }
 
+/* Another node may have come to the address of one that is dead, and may even hold a replica of the group: by its id,
+ * which is never used again, it is not the old one. */
 static void look_at_old(struct slot *s, const struct topology *t, const struct topology_move *move,
                         struct move_view *view, struct cq_err *err)
 {
@@ -158,7 +160,7 @@ static void look_at_old(struct slot *s, const struct topology *t, const struct t
     Chasqui__System__ReplicaState *reply =
         rc == CQ_OK ? chasqui__system__replica_state__unpack(NULL, body.len, body.data) : NULL;
     view->old_answers = reply != NULL;
-    view->old_is_there = reply && reply->replica;
+    view->old_is_there = reply && reply->replica == move->old;
     if (reply)
         chasqui__system__replica_state__free_unpacked(reply, NULL);
     cq_pool_free(&pool);

@@ -687,6 +687,18 @@ def drained(run):
     cluster.retry(lambda: cluster.ctl("node", "drain", cluster.address(name), "--undo"), 30)
 
 
+def held_in_the_end(run, when, right):
+    """Who holds which shard, when that is right for each, or 30 s have passed: a move does not wait for an old node that is
+    away, which destroys its replica by itself when it is back."""
+    held, since = {}, time.monotonic()
+    while not held or (not all(right(names) for names in held.values()) and time.monotonic() - since < 30):
+        yield from until("replicas are shown", lambda: held.update(run.cluster.holders()) or True, 30)
+        yield 0.5
+    if not all(right(names) for names in held.values()):
+        run.wrong.append(f"{when}, shards are held by {held}")
+    return held
+
+
 @kind("move", falls=True, alone=True, guest=True)
 def move(run):
     """a fourth node joins, leads, another one is drained, and it leaves again; and something else fails both times"""
@@ -698,12 +710,10 @@ def move(run):
     cluster.retry(lambda: cluster.ctl("node", "join", address), 30)
     yield run.between(0, 2)
     yield from meanwhile(run)
-    held = []
-    yield from until("replicas are shown", lambda: held.append(cluster.holders()) or True, 30)
-    if any(len(names) != 3 or None in names for names in held[-1].values()):
-        run.wrong.append(f"after a node has joined, shards are held by {held[-1]}")
-    here = [shard for shard, names in held[-1].items() if shard and GUEST in names]
-    run.say(f"it holds {len(here)} of {len(held[-1]) - 1} shards")
+    held = yield from held_in_the_end(run, "after a node has joined",
+                                      lambda names: len(names) == 3 and None not in names)
+    here = [shard for shard, names in held.items() if shard and GUEST in names]
+    run.say(f"it holds {len(here)} of {len(held) - 1} shards")
     if here:
         shard = str(run.random.choice(here))
         yield from until("it leads a shard", lambda: cluster.ctl("shard", "leader", shard, "--to", address) or True, 30)
@@ -712,10 +722,7 @@ def move(run):
     yield run.between(0, 2)
     yield from meanwhile(run)
     yield from until("it has left", lambda: cluster.node(GUEST)["state"] == "gone", 60)
-    held = []
-    yield from until("replicas are shown", lambda: held.append(cluster.holders()) or True, 30)
-    if any(names != set(NODES) for names in held[-1].values()):
-        run.wrong.append(f"after a node has left, shards are held by {held[-1]}")
+    yield from held_in_the_end(run, "after a node has left", lambda names: names == set(NODES))
     run.wrong += cluster.words("node-" + GUEST)[:3]
     cluster.remove_guest()
 

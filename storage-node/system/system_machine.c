@@ -145,7 +145,7 @@ static enum cq_rc read_topology(const struct system_machine *m, struct cq_slice 
     if (!ask)
         return CQ_FAIL(err, CQ_E_PROTO, "GetTopology does not decode");
     if (plain.epoch && ask->known_epoch == plain.epoch)
-        plain.node_count = plain.shard_count = plain.range_count = plain.override_count = 0;
+        plain.node_count = plain.shard_count = plain.range_count = plain.override_count = plain.move_count = 0;
     cq_buf_init(&buf, TOPOLOGY_ENCODED_MAX);
     bool fits = topology_encode(&plain, &buf);
     *reply_r = cq_pool_slice(pool, cq_buf_slice(&buf));

@@ -758,6 +758,27 @@ static const struct topology *read_topology(struct fixture *f, uint64_t known)
     return t;
 }
 
+static void add_node(struct fixture *f, unsigned n)
+{
+    Chasqui__System__RegisterNode reg = CHASQUI__SYSTEM__REGISTER_NODE__INIT;
+    Chasqui__System__Node node = CHASQUI__SYSTEM__NODE__INIT;
+    Chasqui__System__Labels labels = CHASQUI__SYSTEM__LABELS__INIT;
+    labels.dc = "a";
+    node.uuid = uuid(n);
+    node.address = "new:1";
+    node.labels = &labels;
+    node.boot = 1;
+    reg.node = &node;
+    assert_int_equal(apply(f, M(REGISTER_NODE), &reg.base), CQ_OK);
+}
+
+static enum cq_rc join(struct fixture *f, unsigned n)
+{
+    Chasqui__System__JoinNode msg = CHASQUI__SYSTEM__JOIN_NODE__INIT;
+    msg.node = uuid(n);
+    return apply(f, M(JOIN_NODE), &msg.base);
+}
+
 static void the_topology_is_read_whole_or_only_its_epoch(void **state)
 {
     struct fixture *f = *state;
@@ -772,6 +793,14 @@ static void the_topology_is_read_whole_or_only_its_epoch(void **state)
     t = read_topology(f, 1);
     assert_int_equal(t->epoch, 1);
     assert_int_equal(t->shard_count, 0);
+    topology_unref(&t);
+    add_node(f, 7);
+    assert_int_equal(join(f, 7), CQ_OK);
+    t = read_topology(f, 0);
+    assert_true(t->move_count > 0);
+    topology_unref(&t);
+    t = read_topology(f, epoch(f)); /* moves name nodes, which are left out */
+    assert_int_equal(t->move_count, 0);
     topology_unref(&t);
 }
 
@@ -965,27 +994,6 @@ static void an_old_build_stops_at_the_entry_that_finalizes_more_than_it_knows(vo
 }
 
 /* ---- Moves ---- */
-
-static void add_node(struct fixture *f, unsigned n)
-{
-    Chasqui__System__RegisterNode reg = CHASQUI__SYSTEM__REGISTER_NODE__INIT;
-    Chasqui__System__Node node = CHASQUI__SYSTEM__NODE__INIT;
-    Chasqui__System__Labels labels = CHASQUI__SYSTEM__LABELS__INIT;
-    labels.dc = "a";
-    node.uuid = uuid(n);
-    node.address = "new:1";
-    node.labels = &labels;
-    node.boot = 1;
-    reg.node = &node;
-    assert_int_equal(apply(f, M(REGISTER_NODE), &reg.base), CQ_OK);
-}
-
-static enum cq_rc join(struct fixture *f, unsigned n)
-{
-    Chasqui__System__JoinNode msg = CHASQUI__SYSTEM__JOIN_NODE__INIT;
-    msg.node = uuid(n);
-    return apply(f, M(JOIN_NODE), &msg.base);
-}
 
 static enum cq_rc step(struct fixture *f, uint64_t replica, int before, int to)
 {

@@ -11,12 +11,15 @@
 #include <string.h>
 
 #define BACKOFF_MIN_US 50000
+#define MISFIT_PAUSE_US UINT64_C(60000000) /* what no reconnect mends, and no trial finds */
 
 /* ---- Settings ---- */
 
 static const struct cq_setting rows[] = {
     CQ_SET_STRINGS(struct redis_settings, servers, "redis.servers", "", REDIS_SERVERS_MAX,
-                   "Redis servers (host:port); the first that is a master is used. None: rates are kept in memory."),
+                   "Redis servers (host:port), not of a Redis Cluster; the first that is a master is used. None: rates "
+                   "are kept in "
+                   "memory."),
     CQ_SET_STRINGS(struct redis_settings, sentinels, "redis.sentinels", "", REDIS_SERVERS_MAX,
                    "Sentinels (host:port) that know the master; instead of redis.servers."),
     CQ_SET_STRING(struct redis_settings, sentinel_master, "redis.sentinel_master", "mymaster",
@@ -90,10 +93,16 @@ struct redis_client {
     bool closing;
     char told[CQ_ERR_TEXT_SIZE]; /* the last trouble that was logged */
     char refused[CQ_ERR_TEXT_SIZE];
+    bool misfit; /* the last connection ended because of what the server is */
 };
 
 static void schedule_redial(struct redis_client *client)
 {
+    if (client->misfit) {
+        client->misfit = false;
+        io_timer_start_at(&client->redial, io_loop_now_us(client->config.loop) + MISFIT_PAUSE_US);
+        return;
+    }
     uint64_t pause = client->backoff_us ? client->backoff_us : BACKOFF_MIN_US;
     uint64_t most = client->config.settings->backoff_max_us;
     pause = pause < most ? pause : most;
@@ -163,15 +172,29 @@ static void on_late(struct io_timer *timer)
 
 /* ---- Input ---- */
 
-/* These say that the server is not, or not yet, the master that we need, or does not do what we need. */
-static bool means_wrong_server(const redisReply *reply)
+static bool begins_with(const redisReply *reply, const char *const *codes, size_t count)
 {
-    static const char *const codes[] = {"READONLY ", "LOADING ",    "MASTERDOWN ", "NOAUTH ",
-                                        "NOPERM ",   "NOREPLICAS ", "MISCONF ",    "OOM "};
-    for (size_t i = 0; reply->type == REDIS_REPLY_ERROR && i < sizeof codes / sizeof *codes; i++)
+    for (size_t i = 0; reply->type == REDIS_REPLY_ERROR && i < count; i++)
         if (strncmp(reply->str, codes[i], strlen(codes[i])) == 0)
             return true;
     return false;
+}
+
+/* These say that the server is not, or not yet, the master that we need, or does not do what we need. */
+static bool means_wrong_server(const redisReply *reply)
+{
+    static const char *const codes[] = {"READONLY ", "LOADING ",    "MASTERDOWN ",  "NOAUTH ",
+                                        "NOPERM ",   "NOREPLICAS ", "MISCONF ",     "OOM ",
+                                        "MOVED ",    "ASK ",        "CLUSTERDOWN ", "TRYAGAIN "};
+    return begins_with(reply, codes, sizeof codes / sizeof *codes);
+}
+
+/* A node of a Redis Cluster that has the slot of our trial and not those of others: it would be up and down for ever.
+ */
+static bool has_part_of_the_slots(const redisReply *reply)
+{
+    static const char *const codes[] = {"MOVED ", "ASK "};
+    return begins_with(reply, codes, sizeof codes / sizeof *codes);
 }
 
 static void say_refused(struct redis_client *client, const redisReply *reply)
@@ -187,6 +210,7 @@ static const char *take_reply(struct redis_client *client, redisReply *reply)
     bool expected = client->count > 0, wrong = means_wrong_server(reply);
     if (wrong)
         say_refused(client, reply);
+    client->misfit = client->misfit || has_part_of_the_slots(reply);
     if (expected)
         settle_first(client, reply);
     freeReplyObject(reply);

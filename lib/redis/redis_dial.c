@@ -63,6 +63,10 @@ static enum cq_rc read_reply(struct io_conn *conn, uint64_t deadline_us, redisRe
     return rc;
 }
 
+#define CLUSTER_ADVICE                                                                                                 \
+    "it is a node of a Redis Cluster, which is not supported: name a Redis without cluster-enabled, or "               \
+    "redis.sentinels"
+
 /* What an operator does about it, by how the error begins. */
 static const struct {
     const char *code, *advice;
@@ -75,6 +79,10 @@ static const struct {
     {"MISCONF", "it cannot save to its disk and refuses writes: look at its log"},
     {"OOM", "it is out of memory: raise maxmemory, or set maxmemory-policy volatile-ttl"},
     {"LOADING", "it is starting"},
+    {"MOVED", CLUSTER_ADVICE},
+    {"ASK", CLUSTER_ADVICE},
+    {"CLUSTERDOWN", CLUSTER_ADVICE},
+    {"TRYAGAIN", CLUSTER_ADVICE},
 };
 
 const char *redis_advice(const char *error)

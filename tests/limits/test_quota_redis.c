@@ -10,6 +10,7 @@
 #include "unit/cq_cmocka.h"
 
 #include <arpa/inet.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -562,6 +563,92 @@ static void the_documented_rights_are_enough_and_all_needed(void **state)
     }
 }
 
+/* ---- Redis Cluster: not supported, and said so ---- */
+
+static void start_node(struct redis_fixture *node, char bus[static 8])
+{
+    snprintf(bus, 8, "%d", redis_fixture_free_port());
+    memcpy(node->args, (const char *[]){"--cluster-enabled", "yes", "--cluster-port", bus, NULL},
+           5 * sizeof *node->args);
+    redis_fixture_start(node);
+}
+
+static void cli(const struct redis_fixture *node, const char *command, const char *wanted)
+{
+    char line[256] = "";
+    for (int i = 0; i < 600 && !strstr(line, wanted); i++) {
+        redis_fixture_cli(node, command, line, sizeof line);
+        if (!strstr(line, wanted))
+            poll(NULL, 0, 50); /* nodes tell each other by gossip */
+    }
+    assert_non_null(strstr(line, wanted));
+}
+
+static void expect_told(const struct instance *one)
+{
+    assert_false(one->up);
+    if (!strstr(one->why, "Redis Cluster, which is not supported") || !strstr(one->why, "redis.sentinels"))
+        fail_msg("%s", one->why);
+}
+
+static void a_cluster_without_slots_is_named(void **state)
+{
+    (void)state;
+    struct instance one = {0};
+    char bus[8];
+    start_node(&server, bus);
+    open_with(&one, "");
+    TURN_UNTIL(one.up || one.why[0]);
+    expect_told(&one);
+    assert_non_null(strstr(one.why, "CLUSTERDOWN"));
+    assert_int_equal(take_many(&one, QUOTA_AUTH_PAIR, "a", 1), 0); /* without_redis: closed */
+    cli(&server, "CLUSTER ADDSLOTSRANGE 0 16383", "OK");
+    TURN_UNTIL(one.up); /* a node that has all is like any other */
+    assert_int_equal(take_many(&one, QUOTA_AUTH_PAIR, "a", 10), 4);
+    close_instance(&one);
+}
+
+static void a_node_with_some_of_the_slots_is_named_and_left_alone(void **state)
+{
+    (void)state;
+    struct redis_fixture other = {0}, *nodes[] = {&server, &other};
+    char buses[2][8], meet[80];
+    for (int i = 0; i < 2; i++)
+        start_node(nodes[i], buses[i]);
+    cli(&server, "CLUSTER ADDSLOTSRANGE 0 8191", "OK");
+    cli(&other, "CLUSTER ADDSLOTSRANGE 8192 16383", "OK");
+    snprintf(meet, sizeof meet, "CLUSTER MEET 127.0.0.1 %d %s", other.port, buses[1]);
+    cli(&server, meet, "OK");
+    unsigned came_up = 0;
+    for (int i = 0; i < 2; i++) { /* one of them has the slot of the trial */
+        struct instance one = {0};
+        struct cq_err err = {0};
+        char text[256];
+        cli(nodes[i], "CLUSTER INFO", "cluster_state:ok");
+        snprintf(text, sizeof text, "redis: {servers: ['%s'], timeout: 500ms}\n", nodes[i]->address);
+        assert_int_equal(open_instance(&one, text, &err), CQ_OK);
+        TURN_UNTIL(one.up || one.why[0]);
+        came_up += one.up;
+        for (int key = 0; key < 64 && one.up; key++) {
+            char name[8];
+            snprintf(name, sizeof name, "k%d", key);
+            take_many(&one, QUOTA_AUTH_PAIR, name, 1);
+            for (int turns = 0; turns < 10; turns++)
+                io_loop_turn(loop, false);
+        }
+        expect_told(&one);
+        assert_non_null(strstr(one.why, "MOVED"));
+        for (int turns = 0; turns < 10; turns++) { /* longer than the pause after other trouble */
+            poll(NULL, 0, 20);
+            io_loop_turn(loop, false);
+            assert_false(one.up);
+        }
+        close_instance(&one);
+    }
+    assert_int_equal(came_up, 1);
+    redis_fixture_end(&other);
+}
+
 static void nothing_goes_in_clear_beyond_this_machine(void **state)
 {
     (void)state;
@@ -755,6 +842,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(closing_answers_what_waits, setup_server, teardown),
         cmocka_unit_test_setup_teardown(an_acl_user_and_tls_get_in_and_others_are_told_why, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_goes_in_clear_beyond_this_machine, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_cluster_without_slots_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_node_with_some_of_the_slots_is_named_and_left_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(a_hostile_server_decides_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_replica_that_sentinel_promotes_is_followed, setup, teardown),
     };

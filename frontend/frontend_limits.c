@@ -1,5 +1,6 @@
 #include "frontend_limits.h"
 
+#include "core/front_ahead.h"
 #include "imap/imap_limits.h"
 #include "imap/imap_service.h"
 #include "mail/mail_parse_limits.h"
@@ -16,6 +17,7 @@ const struct cq_limit_table frontend_limit_tables[] = {
     {"SMTP and LMTP: sessions", smtp_session_limit_rows, &smtp_session_limit_row_count},
     {"POP3: what a client may send", pop3_limit_rows, &pop3_limit_row_count},
     {"POP3: sessions", pop3_session_limit_rows, &pop3_session_limit_row_count},
+    {"Bodies: reading ahead", front_ahead_limit_rows, &front_ahead_limit_row_count},
     {"Messages (MIME): what is looked into", mail_limit_rows, &mail_limit_row_count},
     {"RPC", rpc_limit_rows, &rpc_limit_row_count},
 };

@@ -39,6 +39,7 @@ static void prepare_imap(struct frontend_port *port, struct frontend *frontend)
         .config = &frontend->config->imap,
         .starttls = port->config->tls ? NULL : frontend->tls[LISTEN_IMAP],
         .ops = &frontend_imap_ops,
+        .ahead_octets = &port->worker->front.ahead_octets,
     };
     port->imap = imap_service_new(&options);
 }

@@ -22,6 +22,7 @@ struct front_worker {
     struct cq_list sessions;           /* struct front_session */
     const char *hostname;              /* our name in greetings and trace fields */
     const char *spool_folder;          /* for messages over FRONT_SPOOL_MEMORY */
+    size_t ahead_octets;               /* that all sessions have asked for ahead (front_ahead.h) */
 };
 
 #endif

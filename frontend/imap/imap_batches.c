@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/cq_mem.h"
+#include "core/front_ahead.h"
 #include "imap/imap_records.h"
 #include "io/io_sync.h"
 
@@ -68,7 +69,7 @@ static void leave(struct imap_batches *b)
 {
     struct batch *p = at(b, 0);
     if (p->ahead)
-        b->run->session->service->ahead_octets -= IMAP_RECORDS_BATCH;
+        *b->run->session->service->ahead_octets -= IMAP_RECORDS_BATCH;
     cq_pool_free(&p->pool);
     b->first = (b->first + 1) % IMAP_RECORDS_AHEAD;
     b->count--;
@@ -112,7 +113,7 @@ static bool cut_piece(struct imap_batches *b, struct uidset *piece_r, uint32_t *
 
 static bool may_ask_ahead(const struct imap_batches *b)
 {
-    return b->depth > 1 && b->run->session->service->ahead_octets + IMAP_RECORDS_BATCH <= IMAP_AHEAD_WORKER_MAX;
+    return b->depth > 1 && *b->run->session->service->ahead_octets + IMAP_RECORDS_BATCH <= FRONT_AHEAD_WORKER_MAX;
 }
 
 /* False: no fiber for it. */
@@ -121,7 +122,7 @@ static bool ask_ahead(struct imap_batches *b, struct batch *p)
     struct imap_service *service = b->run->session->service;
     p->ahead = io_fiber_spawn(service->loop, read_batch, p, &p->fiber) == CQ_OK;
     if (p->ahead)
-        service->ahead_octets += IMAP_RECORDS_BATCH;
+        *service->ahead_octets += IMAP_RECORDS_BATCH;
     return p->ahead;
 }
 

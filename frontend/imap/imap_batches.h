@@ -2,7 +2,7 @@
  * works on the present one: storage node, router, front-end and client need not take turns.
  *
  * The messages that the session's view knows are cut into pieces of about IMAP_RECORDS_BATCH octets; up to
- * IMAP_RECORDS_AHEAD of them are asked for by other fibers, as long as the worker stays below IMAP_AHEAD_WORKER_MAX.
+ * IMAP_RECORDS_AHEAD of them are asked for by other fibers, as long as the worker stays below FRONT_AHEAD_WORKER_MAX.
  * What is one piece is read on the caller's own fiber. A FETCH of octets reads no records ahead: it is long on the way,
  * and flags would be old. Each batch is a read of its own: a later batch may show an older state than an earlier one.
  */

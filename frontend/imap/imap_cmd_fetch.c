@@ -1,6 +1,6 @@
 /* FETCH and UID FETCH (RFC 3501 6.4.5; CHANGEDSINCE: RFC 7162 3.1.4). Records come in batches, bodies in pieces;
  * nothing holds a message. imap_fetch_octets.c writes sections. */
-#include "imap/imap_ahead.h"
+#include "core/front_ahead.h"
 #include "imap/imap_date.h"
 #include "imap/imap_fetch_head.h"
 #include "imap/imap_message.h"
@@ -395,8 +395,9 @@ void imap_cmd_fetch(struct imap_run *run)
         return;
     f.pool = cq_pool_new(4096);
     if (fetch->kinds & IMAP_FETCH_OCTETS)
-        run->ahead = imap_ahead_new(session);
+        run->ahead = front_ahead_new(session->service->loop, session->service->store, &session->account,
+                                     session->service->ahead_octets);
     answer(&f, fetch_set(&f, &uids, &err), &err);
-    imap_ahead_free(&run->ahead);
+    front_ahead_free(&run->ahead);
     cq_pool_free(&f.pool);
 }

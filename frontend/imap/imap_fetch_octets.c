@@ -1,6 +1,6 @@
 #include "imap/imap_fetch_octets.h"
 
-#include "imap/imap_ahead.h"
+#include "core/front_ahead.h"
 #include "imap/imap_fetch_head.h"
 #include "imap/imap_reply.h"
 #include "imap/imap_write.h"
@@ -193,7 +193,7 @@ static void ask_next(struct imap_run *run, const struct imap_octets *o, uint64_t
         return;
     if (imap_message_ahead(run, &o->body, o->off + done, o->len - done) && o->alone)
         ask_next_messages(run, o->item);
-    imap_ahead_go(run->ahead);
+    front_ahead_go(run->ahead);
 }
 
 /* ---- Writing ---- */

@@ -1,27 +1,14 @@
 #include "imap/imap_message.h"
 
 #include "base/cq_log.h"
-#include "imap/imap_ahead.h"
+#include "core/front_ahead.h"
 #include "mail/mail_build.h"
 
 _Static_assert(IMAP_BODY_PIECE == MAIL_BODY_PIECE, "a piece is a chunk");
 
-static struct imap_piece piece_at(const struct mail_body *body, uint64_t off, uint64_t len)
-{
-    uint32_t room = IMAP_BODY_PIECE - (uint32_t)(off % IMAP_BODY_PIECE);
-    return (struct imap_piece){*body, off, len < room ? (uint32_t)len : room};
-}
-
 bool imap_message_ahead(struct imap_run *run, const struct mail_body *body, uint64_t off, uint64_t len)
 {
-    bool asked = run->ahead;
-    while (asked && len) {
-        const struct imap_piece piece = piece_at(body, off, len);
-        asked = imap_ahead_ask(run->ahead, &piece);
-        off += piece.len;
-        len -= piece.len;
-    }
-    return asked;
+    return run->ahead && front_ahead_ask(run->ahead, body, off, len);
 }
 
 enum cq_rc imap_message_piece(struct imap_run *run, const struct mail_body *body, uint64_t off, uint64_t len,
@@ -29,11 +16,11 @@ enum cq_rc imap_message_piece(struct imap_run *run, const struct mail_body *body
 {
     struct imap_session *session = run->session;
     struct mailstore *store = session->service->store;
-    const struct imap_piece piece = piece_at(body, off, len);
+    const struct front_piece piece = front_piece_at(body, off, len);
     enum cq_rc rc = CQ_OK;
     *octets_r = CQ_SLICE_NONE;
     *held_r = NULL;
-    if (len == 0 || (run->ahead && imap_ahead_take(run->ahead, &piece, held_r, octets_r, &rc, err)))
+    if (len == 0 || (run->ahead && front_ahead_take(run->ahead, &piece, held_r, octets_r, &rc, err)))
         return rc;
     if (mailstore_body_cached(store, &session->account, body, off, piece.len, held_r, octets_r))
         return CQ_OK;

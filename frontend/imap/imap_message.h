@@ -16,7 +16,7 @@ enum cq_rc imap_message_piece(struct imap_run *run, const struct mail_body *body
                               struct body_piece **held_r, struct cq_slice *octets_r, struct cq_err *err);
 
 /* In FETCH: imap_message_piece() will be called with the pieces of this next, in order; the store is asked while the
- * caller writes, after imap_ahead_go(). False: not for all of them, there is no room. */
+ * caller writes, after front_ahead_go(). False: not for all of them, there is no room. */
 bool imap_message_ahead(struct imap_run *run, const struct mail_body *body, uint64_t off, uint64_t len);
 
 /* All of [off, off + len) into out, which has room. */

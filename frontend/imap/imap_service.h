@@ -24,11 +24,8 @@ struct imap_session;
     X(IMAP_APPEND_INPUT_MAX, 128 << 10, "bytes", "The same while a message arrives", "reading stops")                  \
     X(IMAP_STALL_S, 300, "seconds", "Without progress while a message arrives or an answer leaves", "closed")          \
     X(IMAP_BODY_PIECE, 512 << 10, "bytes", "Octets of a message in one read; SEARCH holds one piece", "-")            \
-    X(IMAP_AHEAD_PIECES, 8, "pieces", "That a FETCH has asked for ahead of what the client is sent", "asked for later")            \
-    X(IMAP_AHEAD_MAX, 2 << 20, "bytes", "Of these pieces of one FETCH together", "asked for later")            \
     X(IMAP_RECORDS_AHEAD, 3, "batches", "Of records that a command has asked for or works on", "asked for later")                  \
     X(IMAP_RECORDS_BATCH, 1 << 20, "bytes", "That one of them is counted as", "-")                                                 \
-    X(IMAP_AHEAD_WORKER_MAX, 32 << 20, "bytes", "Of all FETCHes of one worker; each may have one piece beyond", "asked for later")            \
     X(IMAP_HEADER_READ_MAX, 16 << 20, "bytes", "Header octets that HEADER.FIELDS and SEARCH HEADER look into",         \
       "the rest is not looked into")
 /* clang-format on */
@@ -71,6 +68,7 @@ struct imap_service_options {
     const struct imap_config *config; /* borrowed */
     struct io_tls *starttls;          /* NULL: STARTTLS is not offered */
     const struct imap_host_ops *ops;
+    size_t *ahead_octets; /* of the worker (front_ahead.h); outlives the service */
 };
 
 struct imap_service *imap_service_new(const struct imap_service_options *options);

@@ -21,6 +21,7 @@ struct imap_service *imap_service_new(const struct imap_service_options *options
         .config = options->config,
         .starttls = options->starttls,
         .ops = options->ops,
+        .ahead_octets = options->ahead_octets,
     };
     cq_list_init(&service->sessions);
     cq_list_init(&service->unclaimed);

@@ -25,7 +25,7 @@ struct imap_idle {
     struct mailstore_watcher *watcher;
 };
 
-struct imap_ahead;
+struct front_ahead;
 
 struct imap_session {
     struct imap_service *service;
@@ -66,7 +66,7 @@ struct imap_service {
     struct cq_list sessions;
     struct cq_list unclaimed; /* of sessions (imap_recent.c) */
     size_t session_count;
-    size_t ahead_octets; /* asked for ahead by all FETCHes */
+    size_t *ahead_octets; /* of the worker: asked for ahead by all sessions */
 };
 
 /* ---- A running command ---- */
@@ -87,7 +87,7 @@ struct imap_run {
     struct cq_buf out;
     struct imap_told told;
     bool start_tls;
-    struct imap_ahead *ahead;  /* in FETCH of octets, else NULL */
+    struct front_ahead *ahead; /* in FETCH of octets, else NULL */
     uint32_t ahead_uid;        /* all pieces of this message and those before it were asked for ahead */
     struct cq_slice following; /* records behind the present one (imap_each_record) */
     uint64_t turn_us;          /* when the fiber last let others run (see imap_breathe) */

@@ -9,6 +9,7 @@ import urllib.request
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
 import story_accounts
+import story_bodies
 import story_input
 import story_kills
 import story_others
@@ -19,7 +20,8 @@ from cluster import Cluster, run_stories
 
 
 class StoryCluster(Cluster):
-    """The cluster of the quick start, told to log all, to read its TLS files often and to listen for balancers too."""
+    """The cluster of the quick start, told to log all, to read its TLS files often and to listen for balancers too; one
+    front-end keeps no bodies."""
 
     def __init__(self, build_dir):
         super().__init__(build_dir)
@@ -33,6 +35,7 @@ class StoryCluster(Cluster):
                 return text
             text = text.replace("tls: {ca:", "tls: {reload_interval: 1s, ca:")
             if name == "frontend-2":
+                text = text.replace("spool: ", "body_cache: 0\nspool: ", 1)
                 return text.replace(f"{self.dir}/certs/public.", f"{mounted}/public.")
             return text.replace("listeners:\n", "listeners:\n" + "".join(
                 f'  - {{protocol: imap, listen: "127.0.0.1:{port}", tls: true, proxy_from: [{network}]}}\n'
@@ -94,7 +97,8 @@ def main():
 
     # "secrets" reads the logs of all before.
     stories = {**story_sessions.STORIES, **story_tls.STORIES, **story_input.STORIES, **story_accounts.STORIES,
-               "kills": story_kills.story, **story_others.STORIES, **story_stages.STORIES, "secrets": story_sessions.secrets}
+               **story_bodies.STORIES, "kills": story_kills.story, **story_others.STORIES, **story_stages.STORIES,
+               "secrets": story_sessions.secrets}
     unknown = set(options.only or []) - set(stories)
     if unknown:
         parser.error(f"no story {', '.join(unknown)}; there are {', '.join(stories)}")

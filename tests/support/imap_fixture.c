@@ -94,8 +94,12 @@ struct imap_fixture *imap_fixture_new_tls(struct io_tls *tls)
         .still_here_us = 120000000,
         .login_without_tls = tls == NULL,
     };
-    const struct imap_service_options options = {
-        .loop = f->loop, .store = f->store, .config = &f->config, .starttls = tls, .ops = &host_ops};
+    const struct imap_service_options options = {.loop = f->loop,
+                                                 .store = f->store,
+                                                 .config = &f->config,
+                                                 .starttls = tls,
+                                                 .ops = &host_ops,
+                                                 .ahead_octets = &f->ahead_octets};
     f->service = imap_service_new(&options);
     return f;
 }

@@ -17,6 +17,7 @@ struct imap_fixture {
     struct mailstore_account account; /* the test's own view of the shard */
     struct imap_config config;
     struct imap_service *service;
+    size_t ahead_octets;            /* of the worker */
     enum cq_rc fault;               /* of every call; CQ_OK: none */
     bool fault_applied;             /* the call has happened, its answer is lost */
     unsigned fault_after;           /* calls that still work */

@@ -4,6 +4,7 @@ target_link_libraries(front_bench PUBLIC cq_front_core cq_mailstore_local dep::c
 
 chasqui_unit_test(frontend/smtp_session DEPS cq_front_smtp front_bench)
 chasqui_unit_test(frontend/pop3_session DEPS cq_front_pop3 front_bench)
+chasqui_unit_test(frontend/pop3_retr DEPS cq_front_pop3 front_bench)
 chasqui_unit_test(frontend/front_limits DEPS cq_front_pop3 front_bench)
 chasqui_unit_test(frontend/reconcile DEPS cq_front_admin front_bench)
 chasqui_unit_test(frontend/front_revoke DEPS front_bench)

@@ -1,7 +1,8 @@
-/* FETCH of octets reads ahead, up to IMAP_AHEAD_MAX octets; and whatever goes wrong meanwhile, no octet is missing,
+/* FETCH of octets reads ahead, up to FRONT_AHEAD_MAX octets; and whatever goes wrong meanwhile, no octet is missing,
  * doubled or made up. */
 #include "support/imap_fixture.h"
 
+#include "core/front_ahead.h"
 #include "imap/imap_session.h"
 
 #include "unit/cq_cmocka.h"
@@ -16,7 +17,7 @@
 
 #define PIECE IMAP_BODY_PIECE
 #define BIG (6 * PIECE + 1000) /* seven pieces */
-#define AHEAD (IMAP_AHEAD_MAX / PIECE)
+#define AHEAD (FRONT_AHEAD_MAX / PIECE)
 #define SMALL 100000u /* one */
 #define READ_BODY CHASQUI__MAIL__METHOD__READ_BODY
 
@@ -188,7 +189,7 @@ static void all_fetches_of_a_worker_share_a_limit_and_each_may_have_one_piece(vo
 {
     (void)state;
     begin();
-    f->service->ahead_octets = IMAP_AHEAD_WORKER_MAX;
+    f->ahead_octets = FRONT_AHEAD_WORKER_MAX;
     seen.calls = 0;
     f->before_call = look;
     assert_int_equal(send(peer.fd, "c FETCH 1:3 BODY.PEEK[]\r\n", 25, 0), 25);
@@ -198,7 +199,7 @@ static void all_fetches_of_a_worker_share_a_limit_and_each_may_have_one_piece(vo
     cq_buf_init(&out, 64u << 20);
     assert_true(imap_peer_until(&peer, "c", &out));
     f->before_call = NULL;
-    assert_int_equal(f->service->ahead_octets, IMAP_AHEAD_WORKER_MAX); /* all that was taken was given back */
+    assert_int_equal(f->ahead_octets, FRONT_AHEAD_WORKER_MAX); /* all that was taken was given back */
     cq_buf_fini(&out);
     imap_peer_close(&peer);
 }

@@ -2,6 +2,7 @@
  * meanwhile, no record is missing, doubled or old without the client hearing of it. */
 #include "support/imap_fixture.h"
 
+#include "core/front_ahead.h"
 #include "imap/imap_session.h"
 #include "mail/mail_build.h"
 
@@ -142,7 +143,7 @@ static void the_next_batches_are_asked_for_before_the_first_is_written(void **st
     expect_all("c", "c OK");
     f->before_call = NULL;
     assert_true(seen.calls <= 1 + MESSAGES / 1000);
-    assert_int_equal(f->service->ahead_octets, 0);
+    assert_int_equal(f->ahead_octets, 0);
 }
 
 static void what_fits_into_one_batch_is_one_read(void **state)
@@ -193,18 +194,18 @@ static void a_worker_that_holds_enough_reads_one_batch_after_the_other(void **st
         size_t held;
         unsigned most;
     } rows[] = {{0, IMAP_RECORDS_AHEAD},
-                {IMAP_AHEAD_WORKER_MAX - 2 * IMAP_RECORDS_BATCH, 2},
-                {IMAP_AHEAD_WORKER_MAX - IMAP_RECORDS_BATCH + 1, 1},
-                {IMAP_AHEAD_WORKER_MAX, 1}};
+                {FRONT_AHEAD_WORKER_MAX - 2 * IMAP_RECORDS_BATCH, 2},
+                {FRONT_AHEAD_WORKER_MAX - IMAP_RECORDS_BATCH + 1, 1},
+                {FRONT_AHEAD_WORKER_MAX, 1}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        f->service->ahead_octets = rows[i].held;
+        f->ahead_octets = rows[i].held;
         at_once = most_at_once = 0;
         f->before_call = take_turns;
         imap_peer_send(&peer, CQ_SLICE("c FETCH 1:* (FLAGS ENVELOPE)\r\n"), SIZE_MAX);
         expect_all("c", "c OK");
         f->before_call = NULL;
         assert_int_equal(most_at_once, rows[i].most);
-        assert_int_equal(f->service->ahead_octets, rows[i].held);
+        assert_int_equal(f->ahead_octets, rows[i].held);
     }
 }
 
@@ -266,7 +267,7 @@ static void a_batch_that_cannot_be_read_is_told_in_the_tagged_answer(void **stat
         f->fault = CQ_OK;
         assert_in_range(count_fetches(cq_buf_slice(&out), NULL), after * 1000, MESSAGES - 1);
         assert_non_null(memmem(out.data, out.len, "c NO [UNAVAILABLE]", 18));
-        assert_int_equal(f->service->ahead_octets, 0);
+        assert_int_equal(f->ahead_octets, 0);
         cq_buf_fini(&out);
     }
     say_ok("n NOOP\r\n", "n");
@@ -305,7 +306,7 @@ static void a_client_that_goes_while_batches_are_under_way_leaves_nothing(void *
     f->before_call = NULL;
     assert_int_equal(waiting, 0);
     assert_int_equal(cancelled, before);
-    assert_int_equal(f->service->ahead_octets, 0);
+    assert_int_equal(f->ahead_octets, 0);
     assert_int_equal(imap_service_sessions(f->service), 0);
     imap_peer_connect(f, &peer); /* teardown closes it */
 }

@@ -3,10 +3,8 @@ So both are measured in turn, in the same minutes, on the same storage nodes."""
 
 import os
 import re
-import signal
 import subprocess
 import tempfile
-import time
 import urllib.request
 
 from . import load
@@ -60,32 +58,12 @@ class PostgresFrontEnd:
         for address in addresses:
             self.ctl("account", "add", address, "--password-stdin", stdin=password + "\n")
 
-    def _restart(self, text):
-        pid = self.cluster.signal(FRONT_END, signal.SIGTERM)
-        while os.path.exists(f"/proc/{pid}"):
-            time.sleep(0.05)
-        with open(self.cluster.settings_of(FRONT_END), "w") as f:
-            f.write(text)
-        self.cluster.start(FRONT_END)
-        until = time.monotonic() + 60
-        while not self._is_ready():
-            if time.monotonic() > until:
-                raise load.LoadError(f"{FRONT_END} does not become ready")
-            time.sleep(0.1)
-
-    def _is_ready(self):
-        try:
-            urllib.request.urlopen(f"http://{self.cluster.processes[FRONT_END]['admin']}/readyz", timeout=5).close()
-            return True
-        except OSError:
-            return False
-
     def use(self, more):
         """more: further settings of `directory`, like "cache: {max: 0}"."""
         dsn = f"host={self.dir}/run user=chasqui dbname=mail"
         settings = f'directory: {{backend: postgresql, postgresql: {{dsn: "{dsn}"}}, known: {{file: ""}}{", " if more else ""}{more}}}'
-        self._restart(re.sub(r"(?m)^directory: .*$", settings, self.before))
+        self.cluster.restart(FRONT_END, re.sub(r"(?m)^directory: .*$", settings, self.before))
 
     def remove(self):
-        self._restart(self.before)
+        self.cluster.restart(FRONT_END, self.before)
         self._postgres("remove")

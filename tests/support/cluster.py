@@ -83,6 +83,27 @@ class Cluster:
         for name in self.processes:
             self.start(name, environment(name))
 
+    def restart(self, name, settings):
+        """Ends a process as an operator does and starts it with this text of its settings; returns when it is ready."""
+        pid = self.signal(name, signal.SIGTERM)
+        while not has_gone(pid):
+            time.sleep(0.02)
+        with open(self.settings_of(name), "w") as f:
+            f.write(settings)
+        self.start(name)
+        self.wait_until_ready(name)
+
+    def wait_until_ready(self, name, seconds=60):
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                urllib.request.urlopen(f"http://{self.processes[name]['admin']}/readyz", timeout=5).close()
+                return
+            except OSError as e:
+                if time.monotonic() > until:
+                    raise RuntimeError(f"{name} is not ready after {seconds} s: {e}") from e
+                time.sleep(0.05)
+
     def metric(self, name, metric, label=""):
         """The sum of a process's series of this metric whose labels contain `label`."""
         with urllib.request.urlopen(f"http://{self.processes[name]['admin']}/metrics", timeout=5) as answer:

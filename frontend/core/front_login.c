@@ -2,7 +2,6 @@
 
 #include "base/cq_log.h"
 #include "core/front_events.h"
-#include "directory/dir_address.h"
 
 #define LOGIN_POOL 2048
 
@@ -28,19 +27,14 @@ static const char *reason_of(enum cq_rc rc, const struct auth_identity *identity
     return rc == CQ_E_LIMIT ? "too_many_sessions" : auth_reason_name(identity->reason);
 }
 
-/* As the directory takes it: a name that is written in another way is no new one to guess at. */
-static struct cq_slice limited_name(const struct auth_login *login, struct cq_pool *pool)
-{
-    struct dir_address address;
-    return dir_address_parse(login->login, pool, &address, NULL) == CQ_OK ? address.text : login->login;
-}
-
 /* Few enough failures before, then the password, then room for one more session of the account. */
 static enum cq_rc attempt(struct front_session *session, const struct auth_login *login, struct cq_pool *pool,
                           struct auth_identity *identity, uint64_t *retry_after_s, struct cq_err *err)
 {
     struct quota_client *quota = session->worker->quota;
-    struct cq_slice name = limited_name(login, pool);
+    struct cq_slice name = login->login;
+    if (quota) /* a name that is written in another way is no new one to guess at */
+        name = directory_login_name(session->worker->directory, name, pool);
     enum cq_rc rc = quota ? quota_auth_allowed(quota, name, &session->addr, retry_after_s, err) : CQ_OK;
     if (rc != CQ_OK)
         return rc;

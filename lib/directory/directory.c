@@ -74,6 +74,29 @@ enum cq_rc directory_account_by_login(struct directory *directory, struct cq_sli
     return directory_run(directory, do_account_by_login, &call, err);
 }
 
+static enum cq_rc do_login_name(struct call *c)
+{
+    const struct dir_address *address = c->in;
+    struct dir_domain domain;
+    struct cq_slice *name = c->out;
+    enum cq_rc rc = dir_resolve_domain(c->backend, address->domain, c->tmp, &domain, c->err);
+    if (rc == CQ_OK)
+        *name = cq_slice_cstr(
+            cq_pool_printf(c->pool, "%.*s@%.*s", CQ_SLICE_ARG(address->local), CQ_SLICE_ARG(domain.name)));
+    return rc == CQ_E_NOT_FOUND ? CQ_OK : rc;
+}
+
+struct cq_slice directory_login_name(struct directory *directory, struct cq_slice login, struct cq_pool *pool)
+{
+    struct dir_address address;
+    if (dir_address_parse(login, pool, &address, NULL) != CQ_OK)
+        return login;
+    struct cq_slice name = address.text;
+    struct call call = {.in = &address, .pool = pool, .out = &name};
+    directory_run(directory, do_login_name, &call, NULL);
+    return name;
+}
+
 /* ---- Domains ---- */
 
 enum cq_rc directory_parse_domain(struct call *c, struct cq_slice text, struct cq_slice *name_r)

@@ -119,6 +119,11 @@ enum cq_rc directory_account(struct directory *directory, uint64_t account_id, s
 enum cq_rc directory_account_by_login(struct directory *directory, struct cq_slice login, struct cq_pool *pool,
                                       struct dir_account *account_r, struct cq_err *err);
 
+/* What log-ins with this name are counted by: canonical, under the domain that an alias domain stands for; as it was
+ * written when it is no address. Whether there is such an account is not asked, so the answer and its time tell nobody.
+ * Without an answer of the directory an alias domain is taken as a domain of its own. In `pool`, or the argument. */
+struct cq_slice directory_login_name(struct directory *directory, struct cq_slice login, struct cq_pool *pool);
+
 /* ---- Domains ---- */
 
 enum cq_rc directory_domain_add(struct directory *directory, struct cq_slice name,

@@ -11,7 +11,7 @@
 #define QUOTA_RATES(X)                                                                                                 \
     X(QUOTA_AUTH_ADDRESS, 1, "auth_address", "60", "10m", "local", "Failed log-ins from one address (IPv6: one /64).") \
     X(QUOTA_AUTH_ACCOUNT, 2, "auth_account", "100", "1h", "local",                                                     \
-      "Failed log-ins of one name, from all addresses together.")                                                      \
+      "Failed log-ins of one name, from all addresses together; under an alias domain it is the same name.")           \
     X(QUOTA_AUTH_PAIR, 3, "auth_pair", "10", "10m", "local", "Failed log-ins of one name from one address.")           \
     X(QUOTA_CONNECT, 4, "connect", "600", "1m", "open", "New connections from one address (IPv6: one /64).")
 

@@ -5,6 +5,8 @@
 #include "unit/cq_cmocka.h"
 #include "unit/frontend/front_bench.h"
 
+#include <stdio.h>
+
 static const struct pop3_service pop3 = {.idle_ms = 60000, .auth_without_tls = true};
 
 static struct quota_limits limits;
@@ -72,6 +74,31 @@ static void a_name_written_in_another_way_is_no_new_one(void **state)
     bench_disconnect(&c);
 }
 
+/* The same account by an alias domain, and names that nobody has: both alike, or guesses would tell who is there. */
+static void an_alias_domain_gives_no_new_budget(void **state)
+{
+    static const char *const users[] = {"ana", "nobody"};
+    struct front_bench *bench = *state;
+    struct bench_client c;
+    struct cq_err err = {0};
+    assert_int_equal(
+        directory_domain_alias_add(bench->worker.directory, CQ_SLICE("alias.test"), CQ_SLICE("example.test"), &err),
+        CQ_OK);
+    for (size_t i = 0; i < 2; i++) {
+        char here[64], there[64];
+        snprintf(here, sizeof here, "C: USER %s@example.test", users[i]);
+        snprintf(there, sizeof there, "C: USER %s@Alias.test", users[i]);
+        open_session(bench, &c);
+        TALK(&c, there, "S: +OK", "C: PASS wrong", "S: -ERR [AUTH] *", here, "S: +OK", "C: PASS wrong",
+             "S: -ERR [AUTH] *");
+        bench_disconnect(&c);
+        open_session(bench, &c);
+        TALK(&c, there, "S: +OK", "C: PASS wrong", "S: -ERR [AUTH] *", here, "S: +OK", "C: PASS " BENCH_PASSWORD,
+             "S: -ERR [LOGIN-DELAY] *", there, "S: +OK", "C: PASS " BENCH_PASSWORD, "S: -ERR [LOGIN-DELAY] *");
+        bench_disconnect(&c);
+    }
+}
+
 static void an_account_has_so_many_sessions_at_once(void **state)
 {
     struct bench_client a, b, c;
@@ -106,6 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(after_too_many_failures_the_right_password_waits_too),
         TEST(a_name_written_in_another_way_is_no_new_one),
+        TEST(an_alias_domain_gives_no_new_budget),
         TEST(an_account_has_so_many_sessions_at_once),
         TEST(a_lost_connection_gives_its_session_back),
     };

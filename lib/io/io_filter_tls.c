@@ -17,6 +17,7 @@ struct tls_filter {
     SSL *ssl;
     bool client;
     bool wants_alpn;
+    unsigned protocol; /* label of its handshake */
     bool ready;
     enum cq_rc below_rc; /* the last answer from below: CQ_E_AGAIN, CQ_E_EOF or trouble */
     struct cq_err *err;  /* the caller's, while OpenSSL works */
@@ -147,7 +148,7 @@ static void count_handshake(const struct tls_filter *tls, enum cq_rc rc)
     if (rc == CQ_E_AGAIN)
         return;
     unsigned done = SSL_session_reused(tls->ssl) ? IO_M_HANDSHAKE_RESUMED : IO_M_HANDSHAKE_FULL;
-    cq_metric_add(&io_metrics, IO_M_TLS_HANDSHAKES, 1, rc == CQ_OK ? done : IO_M_HANDSHAKE_FAILED);
+    cq_metric_add(&io_metrics, IO_M_TLS_HANDSHAKES, 1, tls->protocol, rc == CQ_OK ? done : IO_M_HANDSHAKE_FAILED);
 }
 
 static enum cq_rc handshake(struct tls_filter *tls, struct cq_err *err)
@@ -229,6 +230,7 @@ struct io_filter *io_filter_tls_new(struct io_tls *context, bool client, const c
     tls->ssl = ssl;
     tls->client = client;
     tls->wants_alpn = io_tls_wants_alpn(context);
+    tls->protocol = io_tls_protocol(context);
     BIO *bio = bio_new(tls);
     SSL_set_bio(ssl, bio, bio);
     if (client)

@@ -2,7 +2,11 @@
 
 #include "io/io_tls_private.h"
 
+#include <string.h>
+
 static const char *const handshake_results[] = {"full", "resumed", "failed"};
+static const char *const handshake_protocols[] = {"imap", "pop3", "smtp",   "submission",
+                                                  "lmtp", "rpc",  "client", "other"};
 static const char *const reload_results[] = {"ok", "failed"};
 
 static const struct cq_metric rows[] = {
@@ -15,8 +19,10 @@ static const struct cq_metric rows[] = {
         CQ_COUNTER("chasqui_accept_pauses_total", "Times that accepting paused for want of descriptors or memory"),
     [IO_M_PROXY_FAILURES] =
         CQ_COUNTER("chasqui_proxy_header_failures_total", "Connections of a listed proxy without a good PROXY header"),
-    [IO_M_TLS_HANDSHAKES] = CQ_COUNTER("chasqui_tls_handshakes_total", "TLS handshakes of clients and servers",
-                                       CQ_LABEL("result", handshake_results)),
+    [IO_M_TLS_HANDSHAKES] =
+        CQ_COUNTER("chasqui_tls_handshakes_total",
+                   "TLS handshakes; client: those that this process began, as with other parts and Redis",
+                   CQ_LABEL("protocol", handshake_protocols), CQ_LABEL("result", handshake_results)),
     [IO_M_TLS_RELOADS] =
         CQ_COUNTER("chasqui_tls_reloads_total", "Changed certificate, key or ticket files that were read",
                    CQ_LABEL("result", reload_results)),
@@ -29,6 +35,14 @@ static const struct cq_metric rows[] = {
 };
 
 struct cq_metrics io_metrics = CQ_METRICS_OF(rows);
+
+unsigned io_metrics_protocol(const char *service)
+{
+    unsigned i = 0, other = sizeof handshake_protocols / sizeof *handshake_protocols - 1;
+    while (i < other && strcmp(handshake_protocols[i], service) != 0)
+        i++;
+    return i;
+}
 
 static void not_after_sample(const char *service, const struct io_tls_stats *stats, void *out)
 {

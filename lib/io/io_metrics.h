@@ -19,6 +19,8 @@ enum io_metric {
 
 /* Label values of IO_M_TLS_HANDSHAKES and IO_M_TLS_RELOADS */
 enum io_m_handshake { IO_M_HANDSHAKE_FULL, IO_M_HANDSHAKE_RESUMED, IO_M_HANDSHAKE_FAILED };
+/* The other label of IO_M_TLS_HANDSHAKES: of a TLS context's service ("imap"; "client": of a client). */
+unsigned io_metrics_protocol(const char *service);
 enum io_m_reload { IO_M_RELOAD_OK, IO_M_RELOAD_FAILED };
 
 extern struct cq_metrics io_metrics;

@@ -314,6 +314,11 @@ bool io_tls_wants_alpn(const struct io_tls *tls)
     return tls->setup.alpn.len > 0;
 }
 
+unsigned io_tls_protocol(const struct io_tls *tls)
+{
+    return tls->setup.protocol;
+}
+
 const char *io_tls_error_text(void)
 {
     unsigned long code = ERR_peek_error();

@@ -12,6 +12,9 @@ SSL *io_tls_session(struct io_tls *tls, bool client, const char *server_name, st
 /* Did we offer or ask for ALPN with this context? Then a client insists on an answer. */
 bool io_tls_wants_alpn(const struct io_tls *tls);
 
+/* The label of its handshakes, io_metrics_protocol(). */
+unsigned io_tls_protocol(const struct io_tls *tls);
+
 /* Every context that is alive, once per service name (the first of a name speaks for it). Any thread. */
 typedef void io_tls_walk_fn(const char *service, const struct io_tls_stats *stats, void *arg);
 void io_tls_walk(io_tls_walk_fn *fn, void *arg);

@@ -13,6 +13,7 @@
 #include "base/cq_assert.h"
 #include "base/cq_mem.h"
 #include "io/io_tls_files.h"
+#include "io/io_metrics.h"
 #include "io/io_tls_private.h"
 
 /* A certificate with its chain and key. */
@@ -62,6 +63,7 @@ void io_tls_setup_server(struct io_tls_setup *setup, const struct io_tls_server_
     setup->server = true;
     setup->tls13_only = options->tls13_only;
     setup->service = copy(options->service);
+    setup->protocol = io_metrics_protocol(setup->service);
     for (size_t i = 0; i < options->cert_count && i < IO_TLS_CERTS_MAX; i++)
         add_cert(setup, options->certs[i].cert_file, options->certs[i].key_file);
     setup->ca_file = copy(options->client_ca_file);
@@ -74,6 +76,7 @@ void io_tls_setup_client(struct io_tls_setup *setup, const struct io_tls_client_
 {
     setup->tls13_only = options->tls13_only;
     setup->service = copy("client");
+    setup->protocol = io_metrics_protocol(setup->service);
     if (options->cert_file)
         add_cert(setup, options->cert_file, options->key_file);
     setup->ca_file = copy(options->ca_file);

@@ -21,6 +21,7 @@ struct io_tls_setup {
     bool server;
     bool tls13_only;
     char *service;
+    unsigned protocol;                          /* the same as a label, io_metrics_protocol() */
     struct io_tls_cert certs[IO_TLS_CERTS_MAX]; /* the texts belong to this */
     size_t cert_count;
     char *ca_file;

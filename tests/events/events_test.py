@@ -108,7 +108,7 @@ def metrics(cluster, tally):
               'chasqui_smtp_recipients_total{result="rejected",reason="unknown_user"} 1',
               'chasqui_connections{protocol="imap",state="auth"} 0',
               'chasqui_events_dropped_total{stream="mail.auth",reason="overflow"} 0',
-              'chasqui_tls_handshakes_total{result="full"}']
+              'chasqui_tls_handshakes_total{protocol="imap",result="full"}']
     missing = [line for line in wanted if line not in text]
     tally.check("metrics count what events tell", not missing, str(missing))
 

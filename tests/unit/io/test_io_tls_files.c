@@ -274,6 +274,32 @@ static void reloads_in_mid_handshake_and_mid_session_disturb_nobody(void **state
     turns(2);
 }
 
+static int64_t handshakes(const char *protocol, unsigned result)
+{
+    return cq_metric_value(&io_metrics, IO_M_TLS_HANDSHAKES, io_metrics_protocol(protocol), result);
+}
+
+static void handshakes_are_counted_by_the_protocol_that_they_are_for(void **state)
+{
+    (void)state;
+    static const char *const protocols[] = {"imap", "pop3", "smtp", "submission", "lmtp", "rpc"};
+    struct io_tls *from = client_new(NULL, NULL);
+    for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++) {
+        struct io_tls_server_options options = server_options();
+        int64_t before[sizeof protocols / sizeof *protocols];
+        options.service = protocols[i];
+        struct io_tls *to = server_new(&options);
+        for (size_t p = 0; p < sizeof protocols / sizeof *protocols; p++)
+            before[p] = handshakes(protocols[p], IO_M_HANDSHAKE_FULL);
+        handshake(to, from, "mail.example.test");
+        hang_up();
+        for (size_t p = 0; p < sizeof protocols / sizeof *protocols; p++)
+            assert_int_equal(handshakes(protocols[p], IO_M_HANDSHAKE_FULL), before[p] + (p == i));
+        io_tls_free(&to);
+    }
+    io_tls_free(&from);
+}
+
 static void handshakes_reloads_and_expiries_are_measured(void **state)
 {
     (void)state;
@@ -283,15 +309,18 @@ static void handshakes_reloads_and_expiries_are_measured(void **state)
     struct io_tls_stats stats;
     struct cq_buf text;
     char expected[128];
-    int64_t full = cq_metric_value(&io_metrics, IO_M_TLS_HANDSHAKES, IO_M_HANDSHAKE_FULL);
-    int64_t failed = cq_metric_value(&io_metrics, IO_M_TLS_HANDSHAKES, IO_M_HANDSHAKE_FAILED);
+    int64_t full = handshakes("other", IO_M_HANDSHAKE_FULL), client_full = handshakes("client", IO_M_HANDSHAKE_FULL);
+    int64_t failed = handshakes("other", IO_M_HANDSHAKE_FAILED),
+            client_failed = handshakes("client", IO_M_HANDSHAKE_FAILED);
     int64_t reloads = cq_metric_value(&io_metrics, IO_M_TLS_RELOADS, IO_M_RELOAD_OK);
     handshake(one, c, "mail.example.test");
     hang_up();
     handshake(one, c, "evil.example.test");
     hang_up();
-    assert_int_equal(cq_metric_value(&io_metrics, IO_M_TLS_HANDSHAKES, IO_M_HANDSHAKE_FULL), full + 2);
-    assert_int_equal(cq_metric_value(&io_metrics, IO_M_TLS_HANDSHAKES, IO_M_HANDSHAKE_FAILED), failed + 2);
+    assert_int_equal(handshakes("other", IO_M_HANDSHAKE_FULL), full + 1);
+    assert_int_equal(handshakes("client", IO_M_HANDSHAKE_FULL), client_full + 1);
+    assert_int_equal(handshakes("other", IO_M_HANDSHAKE_FAILED), failed + 1);
+    assert_int_equal(handshakes("client", IO_M_HANDSHAKE_FAILED), client_failed + 1);
     assert_int_equal(io_tls_reload(one, true, NULL, NULL), CQ_OK);
     assert_int_equal(cq_metric_value(&io_metrics, IO_M_TLS_RELOADS, IO_M_RELOAD_OK), reloads + 1);
     cq_buf_init(&text, CQ_METRICS_TEXT_MAX);
@@ -321,6 +350,7 @@ int main(void)
         T(a_bad_replacement_leaves_the_old_certificate_in_use),
         T(reloads_in_mid_handshake_and_mid_session_disturb_nobody),
         T(handshakes_reloads_and_expiries_are_measured),
+        T(handshakes_are_counted_by_the_protocol_that_they_are_for),
     };
     return cmocka_run_group_tests(tests, tls_world_setup, tls_world_teardown);
 }

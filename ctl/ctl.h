@@ -52,6 +52,7 @@ struct ctl {
     struct io_pool *resolver;
     struct io_tls *tls;
     struct rpc_hello hello;
+    bool told_of_election; /* that it waits for one: said once */
 };
 
 /* A parsed command line: the row and a value for each of its parameters. */

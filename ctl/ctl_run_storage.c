@@ -132,20 +132,37 @@ static bool is_being_elected(struct ctl *ctl)
     return up;
 }
 
-bool ctl_wait_for_leader(struct ctl *ctl, uint64_t began_us)
+static void say_waiting(struct ctl *ctl, uint64_t waited_us)
 {
-    return cq_time_mono_us() - began_us < CTL_ELECTION_US && is_being_elected(ctl) &&
-           io_fiber_sleep(CTL_ELECTION_PAUSE_MS) == CQ_OK;
+    if (ctl->told_of_election || waited_us < CTL_ELECTION_SAY_US)
+        return;
+    ctl->told_of_election = true;
+    fprintf(stderr, "chasquictl: waiting until a storage node leads the system shard\n");
 }
 
-/* find_topology, and while somebody is being elected again. */
+bool ctl_wait_for_leader(struct ctl *ctl, uint64_t began_us)
+{
+    uint64_t waited_us = cq_time_mono_us() - began_us;
+    if (waited_us >= CTL_ELECTION_US || !is_being_elected(ctl))
+        return false;
+    say_waiting(ctl, waited_us);
+    return io_fiber_sleep(CTL_ELECTION_PAUSE_MS) == CQ_OK;
+}
+
+/* Whoever was asked has died before the answer, or lost the lead meanwhile. Asking changes nothing, so it is asked
+ * again. */
+static bool may_be_better_soon(enum ctl_exit status)
+{
+    return status == CTL_UNREACHABLE || status == CTL_LATER || status == CTL_UNKNOWN;
+}
+
+/* find_topology, and while somebody is being elected again. What is in the way is said once. */
 static enum ctl_exit await_topology(struct ctl *ctl, bool quiet, const struct topology **topology_r)
 {
     uint64_t began = cq_time_mono_us();
-    enum ctl_exit status;
-    do {
-        status = find_topology(ctl, quiet, topology_r);
-    } while (status == CTL_UNREACHABLE && ctl_wait_for_leader(ctl, began));
+    enum ctl_exit status = find_topology(ctl, quiet, topology_r);
+    while (may_be_better_soon(status) && ctl_wait_for_leader(ctl, began))
+        status = find_topology(ctl, true, topology_r);
     return status;
 }
 

@@ -31,7 +31,8 @@ enum ctl_exit ctl_complain(const char *address, enum rpc_fate fate, const struct
                            const struct cq_err *err);
 /* Nobody leads the system shard: is it worth while to ask again? After a pause, for so long, when a node is there that
  * knows the cluster: then somebody is being elected. */
-#define CTL_ELECTION_US UINT64_C(5000000)
+#define CTL_ELECTION_US UINT64_C(20000000) /* some elections, also with a raft.election_timeout of seconds */
+#define CTL_ELECTION_SAY_US UINT64_C(2000000)
 #define CTL_ELECTION_PAUSE_MS 200
 bool ctl_wait_for_leader(struct ctl *ctl, uint64_t began_us);
 /* The topology from whoever leads the system shard, also when that is none of the nodes of the settings. */

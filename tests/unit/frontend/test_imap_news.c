@@ -46,14 +46,14 @@ static int teardown(void **state)
 /* The command's tag is its first word. */
 static void say(struct imap_peer *peer, const char *command)
 {
-    char tag[16] = {0};
+    char tag[16] = {0}, well[20];
     sscanf(command, "%15s", tag);
+    snprintf(well, sizeof well, "%s OK", tag);
     cq_buf_reset(&said, SIZE_MAX);
     imap_peer_send(peer, cq_slice_cstr(command), SIZE_MAX);
     imap_peer_send(peer, CQ_SLICE("\r\n"), SIZE_MAX);
     assert_true(imap_peer_until(peer, tag, &said));
-    strcat(tag, " OK");
-    if (!memmem(said.data, said.len, tag, strlen(tag)))
+    if (!memmem(said.data, said.len, well, strlen(well)))
         fail_msg("%s: %.*s", command, (int)said.len, (const char *)said.data);
 }
 
@@ -70,6 +70,15 @@ static void begin(struct imap_peer *peer)
     memset(f->calls, 0, sizeof f->calls);
 }
 
+/* Each message is told of before the next one comes. */
+static void deliver_and_tell(struct imap_peer *peer, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        imap_fixture_deliver(f, HELLO);
+        say(peer, "n NOOP");
+    }
+}
+
 /* ---- \Recent ---- */
 
 static void of_a_burst_the_first_message_is_claimed_at_once_and_the_others_together_after_a_second(void **state)
@@ -78,8 +87,7 @@ static void of_a_burst_the_first_message_is_claimed_at_once_and_the_others_toget
     begin(&ana);
     for (int i = 0; i < 5; i++) {
         char recent[32];
-        imap_fixture_deliver(f, HELLO);
-        say(&ana, "n NOOP");
+        deliver_and_tell(&ana, 1);
         snprintf(recent, sizeof recent, "* %d RECENT", i + 1);
         assert_true(heard(recent));
         assert_int_equal(f->calls[CLAIM], 1);
@@ -100,16 +108,12 @@ static void what_one_session_has_as_recent_and_not_yet_claimed_no_other_of_the_w
 {
     (void)state;
     begin(&ana);
-    for (int i = 0; i < 2; i++) { /* the second one is not claimed */
-        imap_fixture_deliver(f, HELLO);
-        say(&ana, "n NOOP");
-    }
+    deliver_and_tell(&ana, 2); /* the second one is not claimed */
     imap_peer_connect(f, &bob);
     say(&bob, "l LOGIN ana secret");
     say(&bob, "s SELECT INBOX");
     assert_true(heard("* 0 RECENT"));
-    imap_fixture_deliver(f, HELLO);
-    say(&bob, "n NOOP");
+    deliver_and_tell(&bob, 1);
     assert_true(heard("* 1 RECENT"));
     io_loop_clock_advance(f->loop, IMAP_RECENT_PAUSE_US);
     say(&ana, "n NOOP");
@@ -128,10 +132,7 @@ static void what_waits_to_be_claimed_is_claimed_by_the_command_that_leaves_the_m
     static const char *const leaving[] = {"x UNSELECT", "x CLOSE", "x LOGOUT", "x SELECT Archive"};
     for (size_t i = 0; i < sizeof leaving / sizeof *leaving; i++) {
         begin(&ana);
-        for (int n = 0; n < 2; n++) {
-            imap_fixture_deliver(f, HELLO);
-            say(&ana, "n NOOP");
-        }
+        deliver_and_tell(&ana, 2);
         assert_int_equal(f->calls[CLAIM], 1);
         say(&ana, leaving[i]);
         assert_int_equal(f->calls[CLAIM], 2);
@@ -148,10 +149,7 @@ static void an_idling_session_claims_what_is_left_with_the_next_sign_of_life(voi
 {
     (void)state;
     begin(&ana);
-    for (int i = 0; i < 2; i++) {
-        imap_fixture_deliver(f, HELLO);
-        say(&ana, "n NOOP");
-    }
+    deliver_and_tell(&ana, 2);
     imap_peer_send(&ana, CQ_SLICE("i IDLE\r\n"), SIZE_MAX);
     imap_fixture_settle(f);
     assert_int_equal(f->calls[CLAIM], 1);
@@ -165,10 +163,7 @@ static void a_session_that_breaks_off_leaves_what_it_has_not_claimed_to_the_next
 {
     (void)state;
     begin(&ana);
-    for (int i = 0; i < 3; i++) {
-        imap_fixture_deliver(f, HELLO);
-        say(&ana, "n NOOP");
-    }
+    deliver_and_tell(&ana, 3);
     imap_peer_close(&ana);
     begin(&bob);
     assert_true(heard("* 2 RECENT"));
@@ -187,8 +182,7 @@ static void header_size_and_octets_of_a_message_just_told_of_cost_one_read_of_oc
         "f FETCH 1 (BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[HEADER.FIELDS.NOT (SUBJECT)] BODY.PEEK[HEADER])",
     };
     begin(&ana);
-    imap_fixture_deliver(f, HELLO);
-    say(&ana, "n NOOP");
+    deliver_and_tell(&ana, 1);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         memset(f->calls, 0, sizeof f->calls);
         say(&ana, commands[i]);
@@ -212,8 +206,7 @@ static void what_may_change_is_always_asked_for(void **state)
         "f FETCH 1 BODYSTRUCTURE",
     };
     begin(&ana);
-    imap_fixture_deliver(f, HELLO);
-    say(&ana, "n NOOP");
+    deliver_and_tell(&ana, 1);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         memset(f->calls, 0, sizeof f->calls);
         say(&ana, commands[i]);
@@ -226,8 +219,7 @@ static void flags_that_another_session_has_set_are_seen_at_once(void **state)
 {
     (void)state;
     begin(&ana);
-    imap_fixture_deliver(f, HELLO);
-    say(&ana, "n NOOP");
+    deliver_and_tell(&ana, 1);
     begin(&bob);
     say(&bob, "t STORE 1 +FLAGS.SILENT (\\Flagged)");
     say(&ana, "f FETCH 1 FLAGS");

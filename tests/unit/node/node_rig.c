@@ -2,8 +2,8 @@
 
 #include "unit/cq_cmocka.h"
 
+#include <semaphore.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/cq_mem.h"
 #include "node/background.h"
@@ -64,15 +64,17 @@ static void node_make(struct rig *rig)
 
 static void on_closed(void *closed)
 {
-    atomic_store((atomic_bool *)closed, true);
+    sem_post(closed);
 }
 
 static void group_free(struct group *group)
 {
-    atomic_bool closed = false;
+    sem_t closed;
+    sem_init(&closed, 0, 0);
     apply_group_close(group->apply, on_closed, &closed);
-    while (!atomic_load(&closed))
-        usleep(100);
+    while (sem_wait(&closed) != 0) {
+    }
+    sem_destroy(&closed);
 }
 
 static void node_unmake(struct node *node)

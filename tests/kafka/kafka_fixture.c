@@ -37,9 +37,7 @@ void fixture_run(const char *verb, const char *more)
 int fixture_free_port(void)
 {
     int port = 0;
-    FILE *ask = popen("python3 -c 'import socket; s = socket.socket(); s.bind((\"127.0.0.1\", 0)); "
-                      "print(s.getsockname()[1])'",
-                      "r");
+    FILE *ask = popen("python3 -B " CHASQUI_SOURCE_DIR "/tests/support/ports.py", "r");
     assert_non_null(ask);
     assert_int_equal(fscanf(ask, "%d", &port), 1);
     pclose(ask);

@@ -2,15 +2,10 @@
 
 import os
 import signal
-import socket
 import subprocess
-import time
 
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+from ports import free_port
+from waiting import wait_for
 
 
 class Redis:
@@ -36,15 +31,11 @@ class Redis:
         with open(f"{self.folder}/log", "a") as log:
             self.process = subprocess.Popen(["redis-server", *first, "--port", str(self.port), "--bind", "127.0.0.1", "--dir",
                                              self.folder, *self.options[len(first):]], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        end = time.monotonic() + 20
-        while self.cli("PING") != "PONG":
-            if time.monotonic() > end:
-                raise RuntimeError("redis-server does not answer")
-            time.sleep(0.05)
+        wait_for("redis-server answers", lambda: self.cli("PING") == "PONG", pause=0.05)
 
     def cli(self, *command):
         done = subprocess.run(["redis-cli", "-p", str(self.port), *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              stdin=subprocess.DEVNULL, text=True, timeout=20)
+                              stdin=subprocess.DEVNULL, text=True, timeout=60)
         return done.stdout.strip()
 
     def signal(self, number):

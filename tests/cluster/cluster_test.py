@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 import time
-import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
@@ -17,6 +16,7 @@ import story_sessions
 import story_stages
 import story_tls
 from cluster import Cluster, run_stories
+from waiting import eventually
 
 
 class StoryCluster(Cluster):
@@ -43,20 +43,6 @@ class StoryCluster(Cluster):
         self.change_settings(change)
         self.wait_ready()
 
-    def wait_ready(self, seconds=90):
-        end = time.monotonic() + seconds
-        for name, process in self.processes.items():
-            while True:
-                try:
-                    with urllib.request.urlopen(f"http://{process['admin']}/readyz", timeout=2) as answer:
-                        if answer.status == 200:
-                            break
-                except OSError:
-                    pass
-                if time.monotonic() > end:
-                    raise RuntimeError(f"{name} is not ready after {seconds} s")
-                time.sleep(0.1)
-
     def shards(self):
         return self.ctl_json("shard", "list")
 
@@ -68,18 +54,15 @@ class StoryCluster(Cluster):
     def name_of_node(self, node):
         return next(n for n, p in self.processes.items() if p["role"] == "storage-node" and p["node"] == node)
 
-    def digests(self, seconds=30):
+    def digests(self):
         """group -> node -> digest at one applied index, once all replicas have applied the same."""
-        end = time.monotonic() + seconds
-        while True:
-            rows = self.ctl_json("shard", "replicas")
+        def read():
             groups = {}
-            for row in rows:
+            for row in self.ctl_json("shard", "replicas"):
                 groups.setdefault(row["shard"], {})[row["node"]] = (row["applied"], row["digest"])
-            level = all(len({applied for applied, _ in nodes.values()}) == 1 for nodes in groups.values())
-            if level or time.monotonic() > end:
-                return groups
-            time.sleep(0.3)
+            return groups
+        return eventually(read, lambda groups: all(len({applied for applied, _ in nodes.values()}) == 1
+                                                   for nodes in groups.values()))
 
 
 def main():

@@ -8,7 +8,8 @@ import threading
 import time
 
 from imap import Imap, Lost, Refused, uid_ranges
-from model import GONE, MAYBE, PRESENT, Instance, Model
+from model import GONE, MAYBE, Model
+from waiting import LONG
 
 FLAGS = ["\\Seen", "\\Flagged", "$Alpha", "$Beta"]
 PLANS = ("append",) * 5 + ("store",) * 6 + ("copy",) * 2 + ("move",) * 2 + ("expunge",) * 3 + ("read",) * 2
@@ -223,15 +224,25 @@ class Client(threading.Thread):
 
     def final_reading(self):
         """Every mailbox by each front-end; what was pending has settled by now."""
-        for front_end in range(2):
-            imap = self.imap = Imap(self.cluster.port("imaps", front_end), self.cluster.tls(), timeout=60)
-            imap.login(self.address, self.password)
-            self.selected = None
-            readings = [self.read_mailbox(m) for m in self.mailboxes]
-            if front_end and readings != first:
-                self.model.blame("front-ends differ", str(self.mailboxes))
-            first = readings
-            self.drop()
+        first, second = (self.read_all(front_end) for front_end in range(2))
+        if first != second:
+            self.model.blame("front-ends differ", str(self.mailboxes))
+
+    def read_all(self, front_end, seconds=LONG):
+        """By one front-end, which may say once more that it cannot now."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                self.imap = Imap(self.cluster.port("imaps", front_end), self.cluster.tls(), timeout=60)
+                self.imap.login(self.address, self.password)
+                self.selected = None
+                return [self.read_mailbox(m) for m in self.mailboxes]
+            except (Lost, Refused) as e:
+                if time.monotonic() > end or not isinstance(e, Lost) and not e.unavailable:
+                    raise
+            finally:
+                self.drop()
+            time.sleep(0.5)
 
 
 class Killer(threading.Thread):
@@ -280,10 +291,10 @@ def story(cluster, tally, options):
             break
         time.sleep(0.5)
     killer.kills = 0
-    killer.join(30)
+    killer.join(LONG)
     stop.set()
     for client in clients:
-        client.join(90)
+        client.join(LONG)
     seconds = time.monotonic() - began
     acknowledged = sum(c.model.acknowledged for c in clients)
     print(f"  seed {options.seed}: {killer.done} kills, {acknowledged} acknowledged operations in {seconds:.0f} s, "

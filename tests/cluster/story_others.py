@@ -1,7 +1,6 @@
 """Paused and deposed leaders, large messages, large mailboxes, stages that nobody takes."""
 
 import hashlib
-import os
 import re
 import signal
 import socket
@@ -9,6 +8,7 @@ import threading
 import time
 
 from imap import Imap, Lost, Refused
+from waiting import LONG
 
 LARGE = 50 * 1024 * 1024
 
@@ -19,7 +19,7 @@ def session(cluster, address, password, front_end=0, timeout=120):
     return imap
 
 
-def retry(action, seconds=60):
+def retry(action, seconds=LONG):
     end = time.monotonic() + seconds
     while True:
         try:
@@ -103,7 +103,7 @@ def large_message(cluster, tally, options):
                 saboteur.start()
             outcome = upload_append(cluster, address, password, body) if how == "append" else upload_smtp(cluster, address, body)
             if kill:
-                saboteur.join(60)
+                saboteur.join(LONG)
                 cluster.wait_ready()
                 time.sleep(options.settle)
             copies = find_copies(cluster, address, password, token)

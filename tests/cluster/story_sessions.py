@@ -135,6 +135,7 @@ def logs_in(cluster, front_end, kind, deed, password):
 # -- what a log-in gives away
 
 TRIES = 12
+ROUNDS = 5  # of so many tries, when others make the machine so busy that times say little
 
 
 def refusal(cluster, kind, address):
@@ -162,7 +163,8 @@ def unknown_users(cluster, tally, options):
     cluster.add_account("known@example.test", OLD)
     for kind in ("imap", "pop", "smtp"):
         answers, times = set(), {"known": [], "nobody": [], "no-domain": []}
-        for number in range(TRIES):
+        alike = False
+        for number in range(ROUNDS * TRIES):
             for who in times:
                 # Others each time: nothing may come from a memory of the last one.
                 address = {"known": "known@example.test", "nobody": f"nobody{number}@example.test",
@@ -170,11 +172,13 @@ def unknown_users(cluster, tally, options):
                 answer, seconds = refusal(cluster, kind, address)
                 answers.add(answer)
                 times[who].append(seconds)
-        medians = {who: statistics.median(t) for who, t in times.items()}
+            medians = {who: statistics.median(t) for who, t in times.items()}
+            # A hash takes tens of milliseconds; without it an answer takes one or two.
+            alike = max(medians.values()) < 2 * min(medians.values()) + 0.005
+            if alike and (number + 1) % TRIES == 0:
+                break
         tally.check(f"{kind}: one answer for all who are refused", len(answers) == 1, str(answers))
-        # A hash takes tens of milliseconds; without it an answer takes one or two.
-        tally.check(f"{kind}: in about the same time", max(medians.values()) < 2 * min(medians.values()) + 0.005,
-                    str({who: f"{m * 1000:.1f} ms" for who, m in medians.items()}))
+        tally.check(f"{kind}: in about the same time", alike, str({who: f"{m * 1000:.1f} ms" for who, m in medians.items()}))
 
 
 def secrets(cluster, tally, options):

@@ -4,17 +4,33 @@ import os
 import time
 
 from story_others import LARGE, retry, session
+from waiting import wait_for
 from wire import Wire
 
 SENT = 24 * 1024 * 1024
 PIECE = 512 * 1024
 AGE_SECONDS = 3600  # STATE_STAGE_AGE_US
-WAIT_SECONDS = 90
+WAIT_SECONDS = 300
+CALM_SECONDS = 3
 
 
 def removed(cluster):
     """Chunks that each node has removed from its store since it started."""
     return [int(cluster.metric(name, "chasqui_storage_chunks_removed_total")) for name in cluster.names("storage-node")]
+
+
+def wait_until_taken(cluster, address):
+    """The front-end reads on only when the shard has what it read: all of it is there when nothing is added any more."""
+    shard = cluster.ctl_json("account", "show", address)["shard"]
+    last, since = None, time.monotonic()
+
+    def calm():
+        nonlocal last, since
+        now = [(row["node"], row["applied"]) for row in cluster.ctl_json("shard", "replicas") if row["shard"] == shard]
+        if now != last:
+            last, since = now, time.monotonic()
+        return time.monotonic() - since > CALM_SECONDS and len({applied for _, applied in now}) == 1
+    wait_for("the shard has all that was sent", calm)
 
 
 def later(cluster):
@@ -42,8 +58,7 @@ def abandon(cluster, tally):
     with Wire(cluster.port("imaps", 0), cluster.tls(), timeout=60) as wire:
         wire.talk(r"<\* OK", f"a LOGIN {address} {password}", "<a OK", f"b APPEND INBOX {{{LARGE}}}", r"<\+")
         wire.send((b"x" * 78 + b"\r\n") * (SENT // 80))
-        # All of it is in the shard when the front-end has taken it: it reads on only then.
-    time.sleep(1)
+        wait_until_taken(cluster, address)
     later(cluster)
     began = time.monotonic()
 

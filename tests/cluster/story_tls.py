@@ -8,13 +8,12 @@ import socket
 import ssl
 import struct
 import subprocess
-import time
 
 from cluster import TOP
+from waiting import wait_for
 from wire import Wire
 
 SERVICES = ("imap", "pop3", "submission")
-RELOAD_SECONDS = 20  # they look every second
 
 
 # -- tickets
@@ -51,10 +50,8 @@ def after_reload(cluster, action):
     """Does it, and waits until both front-ends have read their files again."""
     before = {name: reloads(cluster, name) for name in cluster.names("frontend")}
     action()
-    end = time.monotonic() + RELOAD_SECONDS
-    while any(reloads(cluster, name)[service] <= count[service] for name, count in before.items() for service in SERVICES):
-        assert time.monotonic() < end, f"no reload within {RELOAD_SECONDS} s"
-        time.sleep(0.2)
+    wait_for("both have read them again", lambda: all(reloads(cluster, name)[service] > count[service]
+                                                      for name, count in before.items() for service in SERVICES))
 
 
 def tickets(cluster, tally, options):

@@ -13,6 +13,8 @@ import time
 import traceback
 import urllib.request
 
+from waiting import LONG, wait_for
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -32,11 +34,11 @@ class Cluster:
     def __init__(self, build_dir):
         self.build_dir = os.path.abspath(build_dir)
         self.dir = tempfile.mkdtemp(prefix="chasqui-test.")
-        self.quickstart("--base-port", "auto", timeout=180)
+        self.quickstart("--base-port", "auto", timeout=5 * LONG)
         self.refresh()
         self.secrets = [account["password"] for account in self.status["accounts"]]
 
-    def quickstart(self, *args, timeout=60, environment=None):
+    def quickstart(self, *args, timeout=2 * LONG, environment=None):
         command = [os.path.join(TOP, "deploy/quickstart"), "--dir", self.dir, "--build-dir", self.build_dir, *args]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True, timeout=timeout, env={**os.environ, **(environment or {})})
@@ -60,11 +62,7 @@ class Cluster:
     def kill(self, name):
         """kill -9, and wait until the process is gone."""
         pid = self.signal(name, signal.SIGKILL)
-        for _ in range(2000):
-            if has_gone(pid):
-                return
-            time.sleep(0.01)
-        raise RuntimeError(f"{name} survived kill -9")
+        wait_for(f"{name} has gone", lambda: has_gone(pid), pause=0.01)
 
     def start(self, name, environment=None):
         self.quickstart("--start", name, environment=environment)
@@ -74,7 +72,7 @@ class Cluster:
 
     def change_settings(self, change, environment=lambda name: {}):
         """change(name, text of its settings) gives the new text. Restarts all processes, in environment(name)."""
-        self.quickstart("--stop", timeout=120)
+        self.quickstart("--stop")
         for name in self.processes:
             with open(self.settings_of(name)) as f:
                 text = change(name, f.read())
@@ -86,23 +84,22 @@ class Cluster:
     def restart(self, name, settings):
         """Ends a process as an operator does and starts it with this text of its settings; returns when it is ready."""
         pid = self.signal(name, signal.SIGTERM)
-        while not has_gone(pid):
-            time.sleep(0.02)
+        wait_for(f"{name} has gone", lambda: has_gone(pid), pause=0.02)
         with open(self.settings_of(name), "w") as f:
             f.write(settings)
         self.start(name)
-        self.wait_until_ready(name)
+        self.wait_ready([name])
 
-    def wait_until_ready(self, name, seconds=60):
-        until = time.monotonic() + seconds
-        while True:
-            try:
-                urllib.request.urlopen(f"http://{self.processes[name]['admin']}/readyz", timeout=5).close()
-                return
-            except OSError as e:
-                if time.monotonic() > until:
-                    raise RuntimeError(f"{name} is not ready after {seconds} s: {e}") from e
-                time.sleep(0.05)
+    def ready(self, name):
+        try:
+            with urllib.request.urlopen(f"http://{self.processes[name]['admin']}/readyz", timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def wait_ready(self, names=None):
+        """Of these processes, or of all, /readyz says yes."""
+        wait_for("ready", lambda: all(self.ready(n) for n in names or self.processes))
 
     def metric(self, name, metric, label=""):
         """The sum of a process's series of this metric whose labels contain `label`."""
@@ -118,7 +115,7 @@ class Cluster:
     def tls(self):
         return ssl.create_default_context(cafile=self.status["ca"])
 
-    def ctl(self, *args, stdin=None, timeout=60):
+    def ctl(self, *args, stdin=None, timeout=LONG):
         command = [os.path.join(self.status["bin"], "chasquictl"), "--config", self.status["ctl_config"], *args]
         done = subprocess.run(command, input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout)
@@ -150,7 +147,7 @@ class Cluster:
 
     def stop(self, keep=False):
         try:
-            self.quickstart("--stop", timeout=120)
+            self.quickstart("--stop")
         finally:
             if keep:
                 print(f"kept: {self.dir}")
@@ -195,7 +192,7 @@ def run_stories(cluster, stories, options):
                 traceback.print_exc()
                 cluster.show_logs()
             print(f"  {name}: {time.monotonic() - began:.0f} s", flush=True)
-        cluster.quickstart("--stop", timeout=120)
+        cluster.quickstart("--stop")
         complaints = cluster.complaints()
         tally.check("no process complained: no failed assertion, no report of a sanitizer", not complaints,
                     "\n".join(complaints[:40]))

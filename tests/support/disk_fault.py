@@ -36,7 +36,7 @@ class DiskFault:
         except FileNotFoundError:
             return []
 
-    def wait_hit(self, word="", more_than=0, timeout=30):
+    def wait_hit(self, word="", more_than=0, timeout=120):
         until = time.monotonic() + timeout
         while len(self.hits(word)) <= more_than:
             if time.monotonic() > until:

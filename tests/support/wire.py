@@ -7,7 +7,7 @@ import socket
 
 
 class Wire:
-    def __init__(self, port, tls=None, first=b"", session=None, timeout=20):
+    def __init__(self, port, tls=None, first=b"", session=None, timeout=60):
         """first: what goes before everything, TLS included (a PROXY header)."""
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.file = self.socket.makefile("rb")

@@ -7,11 +7,11 @@ import poplib
 import signal
 import smtplib
 import sys
-import time
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from cluster import Cluster, Tally  # noqa: E402
+from cluster import Cluster, Tally, has_gone  # noqa: E402
+from waiting import LONG, eventually, until, wait_for  # noqa: E402
 
 PASSWORD = "correct-horse-7781"
 WRONG = "staple-battery-9932"
@@ -31,16 +31,12 @@ class Events:
                     out += [json.loads(line) for line in f if line.endswith("\n")]
         return out
 
-    def wait(self, name, timeout=20, **fields):
+    def wait(self, name, timeout=LONG, **fields):
         """The data of the first event with this name and these fields; None when it does not come."""
-        until = time.monotonic() + timeout
-        while True:
-            for event in self.all():
-                if event["type"].endswith(f".{name}.v1") and fields.items() <= event["data"].items():
-                    return event
-            if time.monotonic() > until:
-                return None
-            time.sleep(0.1)
+        def find():
+            return next((event for event in self.all()
+                         if event["type"].endswith(f".{name}.v1") and fields.items() <= event["data"].items()), None)
+        return eventually(find, bool, timeout)
 
 
 def data(event):
@@ -100,8 +96,6 @@ def whole_session(cluster, events, tally):
 def metrics(cluster, tally):
     """The same things, counted."""
     url = f"http://{cluster.processes['frontend-1']['admin']}/metrics"
-    with urllib.request.urlopen(url, timeout=20) as response:
-        text = response.read().decode()
     wanted = ['chasqui_auth_attempts_total{protocol="pop3",mechanism="PASS",result="failed",reason="bad_credentials"} 1',
               'chasqui_commands_total{protocol="imap",command="SELECT",result="ok"} 1',
               'chasqui_commands_total{protocol="smtp",command="RCPT",result="no"} 1',
@@ -109,7 +103,12 @@ def metrics(cluster, tally):
               'chasqui_connections{protocol="imap",state="auth"} 0',
               'chasqui_events_dropped_total{stream="mail.auth",reason="overflow"} 0',
               'chasqui_tls_handshakes_total{protocol="imap",result="full"}']
-    missing = [line for line in wanted if line not in text]
+
+    def look():
+        with urllib.request.urlopen(url, timeout=20) as response:
+            text = response.read().decode()
+        return [line for line in wanted if line not in text]
+    missing = eventually(look, lambda missing: not missing)
     tally.check("metrics count what events tell", not missing, str(missing))
 
 
@@ -119,23 +118,20 @@ def reopened(cluster, events, tally):
     os.rename(path, path + ".rotated")
     events.paths = [path + ".rotated", path]
     cluster.signal("frontend-1", signal.SIGHUP)
-    for _ in range(50):
-        refused = len([e for e in events.all() if e["type"].endswith("message.rejected.v1")])
+
+    def came():
         with smtplib.SMTP("localhost", cluster.port("smtp", 0)) as client:
             client.ehlo()
             client.mail("not@@an-address")
-        time.sleep(0.2)
-        if os.path.exists(path) and os.path.getsize(path) > 0 and refused:
-            break
-    tally.check("after SIGHUP events go to a new file", os.path.exists(path) and os.path.getsize(path) > 0)
+        return os.path.exists(path) and os.path.getsize(path) > 0
+    tally.check("after SIGHUP events go to a new file", until(LONG, came) is not None)
 
 
 def drained(cluster, events, tally):
     client = imaplib.IMAP4_SSL("localhost", cluster.port("imaps", 0), ssl_context=cluster.tls())
     client.login("ana@example.test", PASSWORD)
     pid = cluster.signal("frontend-1", signal.SIGTERM)
-    while os.path.exists(f"/proc/{pid}") and open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z":
-        time.sleep(0.05)
+    wait_for("it has ended", lambda: has_gone(pid), pause=0.05)
     tally.check("what a stopping front-end does is written before it ends",
                 events.wait("session.closed", timeout=0, reason="drain") is not None)
     cluster.start("frontend-1")

@@ -56,6 +56,22 @@ block_is_free() {
     done
 }
 
+# A block is another cluster's also while nobody listens: before its processes have started, and when they are stopped.
+# A claim is a file with that cluster's folder and the process that chose; it ends with both.
+claim_block() {
+    local claims=/tmp/chasqui-ports pid folder
+    mkdir -m 1777 "$claims" 2>/dev/null || [ -d "$claims" ] || return 0
+    exec 9>>"$claims/$1" || return 1
+    flock 9
+    read -r pid folder <"$claims/$1" || true
+    if [ -n "${folder:-}" ] && { kill -0 "$pid" 2>/dev/null || grep -qsx "base_port=$1" "$folder/layout.env"; } && [ "$folder" != "$dir" ]; then
+        exec 9>&-
+        return 1
+    fi
+    echo "$$ $dir" >"$claims/$1"
+    exec 9>&-
+}
+
 choose_base_port() {
     local tries
     if [ "${base_port:-}" != auto ]; then
@@ -67,8 +83,8 @@ choose_base_port() {
     fi
     for tries in $(seq 1 50); do
         # Below the range that the kernel gives to outgoing connections.
-        base_port=$((11000 + (RANDOM % 6) * 3000 + RANDOM % 900))
-        ! block_is_free "$base_port" || return 0
+        base_port=$((11000 + RANDOM % 8 * 2450))
+        ! { claim_block "$base_port" && block_is_free "$base_port"; } || return 0
     done
     die "no free block of ports was found in $tries tries"
 }
@@ -94,14 +110,15 @@ make_certificates() {
 
 ctl() { "$bin/chasquictl" --config "$dir/conf/chasquictl.yaml" "$@"; }
 
-# Once in the cluster's life; a node that belongs to a cluster refuses it.
+# Once in the cluster's life; a node that belongs to a cluster refuses it, and says so when our first answer was lost.
 init_cluster() {
     local name nodes=() tries=0 out
     [ ! -e "$dir/initialised" ] || return 0
     for name in "${process_names[@]}"; do [[ $name = storage-* ]] && nodes+=("$(rpc_of "$name")"); done
     until out=$(ctl cluster init "${nodes[@]}" 2>&1); do
         tries=$((tries + 1))
-        [ $tries -lt 100 ] || die "the cluster could not be initialised: $out" "read the logs in $dir/logs"
+        case $out in *"is initialised already"*) break ;; esac
+        [ $tries -lt 300 ] || die "the cluster could not be initialised: $out" "read the logs in $dir/logs"
         sleep 0.2
     done
     : >"$dir/initialised"

@@ -34,7 +34,7 @@ stop_process() {
     kill -TERM "$pid" 2>/dev/null || true
     while running "$name"; do
         tries=$((tries + 1))
-        [ $tries -lt 100 ] || { say "$name did not stop in 10 s; killed"; kill -KILL "$pid" 2>/dev/null || true; }
+        [ $tries -lt 300 ] || { say "$name did not stop in 30 s; killed"; kill -KILL "$pid" 2>/dev/null || true; }
         sleep 0.1
     done
     rm -f "$dir/run/$name.pid"
@@ -42,7 +42,7 @@ stop_process() {
 
 http_ok() { curl -fsS -m 2 -o /dev/null "http://$1/readyz" 2>/dev/null; }
 
-# Every process answers /readyz; says what is missing every 10 s, gives up after 60.
+# Every process answers /readyz; says what is missing every 10 s, gives up after two minutes.
 wait_ready() {
     local name waiting tries=0
     while :; do
@@ -54,7 +54,7 @@ wait_ready() {
         [ ${#waiting[@]} -gt 0 ] || return 0
         tries=$((tries + 1))
         [ $((tries % 50)) -ne 0 ] || say "waiting for ${waiting[*]}: $(curl -sS -m 2 "http://$(admin_of "${waiting[0]}")/readyz?verbose" 2>&1 | grep -v '^\[+\]' | head -n 2 | tr '\n' ' ')"
-        [ $tries -lt 300 ] || die "${waiting[*]} did not become ready in 60 s" "read the logs in $dir/logs"
+        [ $tries -lt 600 ] || die "${waiting[*]} did not become ready in two minutes" "read the logs in $dir/logs"
         sleep 0.2
     done
 }

@@ -1,4 +1,6 @@
-chasqui_unit_test(system/system_machine DEPS cq_system)
+foreach(name system_machine system_init system_nodes system_versions system_moves)
+  chasqui_unit_test(system/${name} SOURCES ${CMAKE_CURRENT_LIST_DIR}/system/system_rig.c DEPS cq_system)
+endforeach()
 chasqui_unit_test(system/system_golden DEPS cq_system)
 target_compile_definitions(test_system_golden PRIVATE GOLDEN_FOLDER="${CMAKE_SOURCE_DIR}/tests/golden")
 # The same by the build with one command version more.

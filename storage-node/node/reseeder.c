@@ -345,7 +345,6 @@ static void on_look(struct io_timer *timer)
         struct job *job = cq_new(struct job);
         *job = (struct job){r, group};
         r->at[id].running = true;
-        r->at[id].unfinished = false;
         r->running++;
         if (io_fiber_spawn(r->loop, run_group, job, &r->at[id].fiber) == CQ_OK)
             continue;

@@ -12,3 +12,7 @@ chasqui_unit_test(node/router_table DEPS cq_node)
 chasqui_unit_test(node/node_config DEPS cq_node)
 chasqui_unit_test(node/apply_marks DEPS cq_node)
 chasqui_unit_test(node/descriptors DEPS cq_node)
+# With a machine, proposals and a sink of the test's own, and its clock.
+chasqui_unit_test(node/outbox_relay SOURCES ${CMAKE_SOURCE_DIR}/storage-node/node/outbox_relay.c DEPS cq_node)
+target_link_options(test_outbox_relay PRIVATE LINKER:--wrap=cq_time_mono_us)
+set_tests_properties(unit/node/outbox_relay PROPERTIES LABELS "unit;threads")

@@ -57,14 +57,16 @@ block_is_free() {
 }
 
 # A block is another cluster's also while nobody listens: before its processes have started, and when they are stopped.
-# A claim is a file with that cluster's folder and the process that chose; it ends with both.
+# A claim is a file with that cluster's folder and the process that chose; it ends with both, and after an hour, so that
+# folders that were left behind do not use up the blocks: a cluster that runs is seen by who listens.
 claim_block() {
     local claims=/tmp/chasqui-ports pid folder
     mkdir -m 1777 "$claims" 2>/dev/null || [ -d "$claims" ] || return 0
-    exec 9>>"$claims/$1" || return 1
+    { exec 9>>"$claims/$1"; } 2>/dev/null || return 0 # of another user: who listens must do
     flock 9
     read -r pid folder <"$claims/$1" || true
-    if [ -n "${folder:-}" ] && { kill -0 "$pid" 2>/dev/null || grep -qsx "base_port=$1" "$folder/layout.env"; } && [ "$folder" != "$dir" ]; then
+    if [ -n "${folder:-}" ] && [ "$folder" != "$dir" ] && [ -n "$(find "$claims/$1" -mmin -60)" ] &&
+        { kill -0 "$pid" 2>/dev/null || grep -qsx "base_port=$1" "$folder/layout.env"; }; then
         exec 9>&-
         return 1
     fi

@@ -43,7 +43,7 @@ static enum result ask(struct verify *v, struct one *one, uint16_t method, const
         .address = one->node->address,
         .peer_roles = RPC_ROLE_STORAGE,
         .method = method,
-        .command = method != CHASQUI__SYSTEM__METHOD__VERIFY_STATE,
+        .command = method != CHASQUI__SYSTEM__METHOD__VERIFY_STATE && method != CHASQUI__SYSTEM__METHOD__NODE_INFO,
         .message = ctl_wrap(v->ctl, message),
     };
     struct rpc_reply_in reply = {0};
@@ -63,11 +63,32 @@ static enum result ask(struct verify *v, struct one *one, uint16_t method, const
     return result;
 }
 
+/* Another node may have come to the address of one that is dead, and its replica must not count for two. */
+static bool is_another(struct verify *v, struct one *one)
+{
+    Chasqui__Mail__Empty message = CHASQUI__MAIL__EMPTY__INIT;
+    Chasqui__Mail__Answer *answer = NULL;
+    one->result = ask(v, one, CHASQUI__SYSTEM__METHOD__NODE_INFO, &message.base, &answer);
+    Chasqui__System__NodeInfo *info =
+        answer ? chasqui__system__node_info__unpack(NULL, answer->body.len, answer->body.data) : NULL;
+    bool another = info && !(info->node && info->node->uuid.len == sizeof one->node->uuid &&
+                             memcmp(info->node->uuid.data, one->node->uuid, sizeof one->node->uuid) == 0);
+    if (info)
+        chasqui__system__node_info__free_unpacked(info, NULL);
+    ctl_free_answer(answer);
+    return another;
+}
+
 static void begin(struct verify *v, struct one *one)
 {
     Chasqui__System__VerifyReplica message = CHASQUI__SYSTEM__VERIFY_REPLICA__INIT;
     message.group = v->shard->group;
-    one->result = ask(v, one, CHASQUI__SYSTEM__METHOD__VERIFY_REPLICA, &message.base, NULL);
+    if (is_another(v, one)) {
+        one->result = UNREACHABLE;
+        snprintf(one->detail, sizeof one->detail, "another node answers at its address");
+    }
+    if (one->result == CHECKING)
+        one->result = ask(v, one, CHASQUI__SYSTEM__METHOD__VERIFY_REPLICA, &message.base, NULL);
 }
 
 static Chasqui__System__VerifyState *get_state(struct verify *v, struct one *one, bool points)

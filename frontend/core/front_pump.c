@@ -1,5 +1,6 @@
 #include "core/front_pump.h"
 
+#include "base/cq_line.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "io/io_fiber.h"
@@ -7,6 +8,26 @@
 uint64_t front_pump_deadline(const struct front_pump *pump)
 {
     return io_loop_deadline(pump->front.worker->loop, pump->idle_ms);
+}
+
+enum cq_rc front_pump_read_line(struct front_pump *pump, size_t max, struct cq_pool *pool, struct cq_slice *line_r)
+{
+    struct io_conn *conn = pump->front.conn;
+    uint64_t deadline = front_pump_deadline(pump);
+    for (;;) {
+        size_t used = 0;
+        struct cq_slice line;
+        enum cq_rc rc = cq_line_take(io_conn_input(conn), max, &line, &used);
+        if (rc == CQ_OK)
+            *line_r = cq_pool_slice(pool, line);
+        if (rc == CQ_OK || rc == CQ_E_PROTO)
+            io_conn_consume(conn, used);
+        if (rc != CQ_E_AGAIN)
+            return rc;
+        rc = io_conn_read_more(conn, deadline);
+        if (rc != CQ_OK)
+            return rc;
+    }
 }
 
 static void release(struct front_pump *pump)

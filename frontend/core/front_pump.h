@@ -49,5 +49,8 @@ bool front_pump_start_tls(struct front_pump *pump, struct io_tls *tls);
 
 /* When a read or write inside a command has to be done. */
 uint64_t front_pump_deadline(const struct front_pump *pump);
+/* Reads one line into the pool while a command runs (AUTH), in the time of one read however slowly it comes.
+ * CQ_E_LIMIT: longer than `max`; else as cq_line_take and io_conn_read_more say. */
+enum cq_rc front_pump_read_line(struct front_pump *pump, size_t max, struct cq_pool *pool, struct cq_slice *line_r);
 
 #endif

@@ -147,7 +147,7 @@ void pop3_cmd_auth(struct pop3_session *session, struct cq_slice rest)
     enum cq_rc rc = CQ_OK;
     if (!response.len) {
         io_conn_write_cstr(session->pump.front.conn, "+ \r\n");
-        rc = pop3_read_line(session, pool, &response);
+        rc = front_pump_read_line(&session->pump, POP3_AUTH_LINE_MAX, pool, &response);
     }
     if (rc == CQ_OK) {
         auth_plain(session, response);

@@ -1,5 +1,6 @@
 #include "pop3/pop3_session.h"
 
+#include "base/cq_line.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
 #include "core/front_metrics.h"
@@ -52,24 +53,6 @@ struct pop3_message *pop3_find(struct pop3_session *session, struct cq_slice num
 bool pop3_may_auth(const struct pop3_session *session)
 {
     return io_conn_tls(session->pump.front.conn) || session->service->auth_without_tls;
-}
-
-enum cq_rc pop3_read_line(struct pop3_session *session, struct cq_pool *pool, struct cq_slice *line_r)
-{
-    struct io_conn *conn = session->pump.front.conn;
-    for (;;) {
-        size_t used = 0;
-        struct cq_slice line;
-        enum cq_rc rc = pop3_line(io_conn_input(conn), POP3_AUTH_LINE_MAX, &line, &used);
-        if (rc == CQ_OK)
-            *line_r = cq_pool_slice(pool, line);
-        io_conn_consume(conn, used);
-        if (rc != CQ_E_AGAIN)
-            return rc;
-        rc = io_conn_read_more(conn, front_pump_deadline(&session->pump));
-        if (rc != CQ_OK)
-            return rc;
-    }
 }
 
 /* ---- Dispatch ---- */
@@ -139,7 +122,7 @@ static bool step(struct front_pump *pump)
     uint8_t storage[POP3_LINE_MAX];
     size_t used = 0;
     struct cq_slice line = CQ_SLICE_NONE;
-    enum cq_rc rc = pop3_line(io_conn_input(pump->front.conn), POP3_LINE_MAX, &line, &used);
+    enum cq_rc rc = cq_line_take(io_conn_input(pump->front.conn), POP3_LINE_MAX, &line, &used);
     if (rc == CQ_E_AGAIN)
         return false;
     if (rc != CQ_OK) {

@@ -55,7 +55,6 @@ void pop3_say_error(struct pop3_session *session, enum cq_rc rc);
 /* The message of "n" that is there and not deleted, or NULL after an error answer. */
 struct pop3_message *pop3_find(struct pop3_session *session, struct cq_slice number);
 bool pop3_may_auth(const struct pop3_session *session);
-enum cq_rc pop3_read_line(struct pop3_session *session, struct cq_pool *pool, struct cq_slice *line_r);
 
 void pop3_cmd_capa(struct pop3_session *session, struct cq_slice rest);
 void pop3_cmd_user(struct pop3_session *session, struct cq_slice rest);

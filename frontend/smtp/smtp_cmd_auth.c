@@ -33,7 +33,7 @@ static struct smtp_reply response(struct smtp_session *session, struct exchange 
     struct cq_slice line = initial;
     if (!initial.len) {
         io_conn_printf(session->pump.front.conn, "334 %s\r\n", challenge);
-        enum cq_rc rc = smtp_read_line(session, SMTP_AUTH_LINE_MAX, x->pool, &line);
+        enum cq_rc rc = front_pump_read_line(&session->pump, SMTP_AUTH_LINE_MAX, x->pool, &line);
         if (rc == CQ_E_LIMIT || rc == CQ_E_PROTO) {
             session->pump.closing = true;
             return (struct smtp_reply){500, "5.5.6", "Line too long"};

@@ -1,6 +1,7 @@
 #include "smtp/smtp_session.h"
 
 #include "base/cq_assert.h"
+#include "base/cq_line.h"
 #include "base/cq_log.h"
 #include "base/cq_mem.h"
 #include "base/cq_time.h"
@@ -154,7 +155,7 @@ static bool next_line(struct smtp_session *session, uint8_t storage[static SMTP_
 {
     size_t used = 0;
     struct cq_slice line = CQ_SLICE_NONE;
-    enum cq_rc rc = smtp_line(io_conn_input(session->pump.front.conn), SMTP_LINE_MAX, &line, &used);
+    enum cq_rc rc = cq_line_take(io_conn_input(session->pump.front.conn), SMTP_LINE_MAX, &line, &used);
     if (rc == CQ_E_AGAIN)
         return false;
     if (rc == CQ_E_LIMIT) {
@@ -172,25 +173,6 @@ static bool next_line(struct smtp_session *session, uint8_t storage[static SMTP_
         return false;
     }
     return true;
-}
-
-enum cq_rc smtp_read_line(struct smtp_session *session, size_t max, struct cq_pool *pool, struct cq_slice *line_r)
-{
-    uint64_t deadline = front_pump_deadline(&session->pump);
-    for (;;) {
-        size_t used = 0;
-        struct cq_slice line;
-        enum cq_rc rc = smtp_line(io_conn_input(session->pump.front.conn), max, &line, &used);
-        if (rc == CQ_OK)
-            *line_r = cq_pool_slice(pool, line);
-        if (rc == CQ_OK || rc == CQ_E_PROTO)
-            io_conn_consume(session->pump.front.conn, used);
-        if (rc != CQ_E_AGAIN)
-            return rc;
-        rc = io_conn_read_more(session->pump.front.conn, deadline);
-        if (rc != CQ_OK)
-            return rc;
-    }
 }
 
 /* ---- Life ---- */

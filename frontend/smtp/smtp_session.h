@@ -85,8 +85,6 @@ extern const size_t smtp_verb_count;
 
 void smtp_say(struct smtp_session *session, unsigned code, const char *enhanced, const char *text);
 void smtp_answer(struct smtp_session *session, struct smtp_reply reply);
-/* Reads one line into the pool while a command runs (AUTH). CQ_E_LIMIT: longer than `max`. */
-enum cq_rc smtp_read_line(struct smtp_session *session, size_t max, struct cq_pool *pool, struct cq_slice *line_r);
 
 bool smtp_is_tls(const struct smtp_session *session);
 bool smtp_may_auth(const struct smtp_session *session); /* AUTH is offered here and now */

@@ -15,10 +15,6 @@ CQ_LIMITS_ENUM(POP3_LIMITS);
 extern const struct cq_limit pop3_limit_rows[];
 extern const size_t pop3_limit_row_count;
 
-/* Finds the end of the first line: CQ_OK (*line_r without CRLF, *used_r octets), CQ_E_AGAIN, CQ_E_LIMIT, CQ_E_PROTO
- * (NUL or bare CR inside; *used_r says where it ends). */
-enum cq_rc pop3_line(struct cq_slice in, size_t max, struct cq_slice *line_r, size_t *used_r);
-
 /* The keyword and what follows its first blank, untouched: a password may hold and end with blanks (RFC 1939 7). */
 void pop3_split(struct cq_slice line, struct cq_slice *keyword_r, struct cq_slice *rest_r);
 

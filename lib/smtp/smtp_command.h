@@ -5,11 +5,6 @@
 #include "base/cq_err.h"
 #include "smtp/smtp_path.h"
 
-/* Finds the end of the first line. CQ_OK: *line_r is the line without CRLF and *used_r octets make it up; CQ_E_AGAIN:
- * no line yet; CQ_E_LIMIT: longer than `max`. A bare LF ends a command line too (old clients), but a line that holds
- * a NUL or a bare CR is CQ_E_PROTO: *used_r says where it ends. */
-enum cq_rc smtp_line(struct cq_slice in, size_t max, struct cq_slice *line_r, size_t *used_r);
-
 /* The verb (letters up to the first blank) and what follows the blanks after it, without trailing blanks. */
 void smtp_split(struct cq_slice line, struct cq_slice *verb_r, struct cq_slice *rest_r);
 

@@ -2,6 +2,7 @@
 #include "pop3/pop3_command.h"
 
 #include "base/cq_assert.h"
+#include "base/cq_line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -36,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     stuff(in, size ? (size_t)data[0] % 5 + 1 : 1, limited, &cut);
     CQ_ASSERT(cq_buf_ok(&whole) && cq_slice_eq(cq_buf_slice(&whole), cq_buf_slice(&cut)));
     CQ_ASSERT(find_end(cq_buf_slice(&whole)) == whole.len);
-    while (pop3_line(in, POP3_LINE_MAX, &line, &used) == CQ_OK) {
+    while (cq_line_take(in, POP3_LINE_MAX, &line, &used) == CQ_OK) {
         pop3_split(line, &keyword, &rest);
         pop3_number(rest, 100, &number);
         pop3_number_and_count(rest, 100, &number, &lines);

@@ -2,6 +2,7 @@
 #include "smtp/smtp_command.h"
 
 #include "base/cq_assert.h"
+#include "base/cq_line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct cq_pool *pool = cq_pool_new(1024);
     struct cq_slice in = cq_slice_of(data, size), line, verb, rest, param;
     size_t used;
-    while (smtp_line(in, SMTP_LINE_MAX, &line, &used) == CQ_OK) {
+    while (cq_line_take(in, SMTP_LINE_MAX, &line, &used) == CQ_OK) {
         struct smtp_mail mail;
         struct smtp_rcpt rcpt;
         smtp_split(line, &verb, &rest);

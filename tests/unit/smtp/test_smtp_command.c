@@ -4,36 +4,6 @@
 
 static struct cq_pool *pool;
 
-static void lines_end_where_they_should(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *in;
-        size_t len, max;
-        enum cq_rc rc;
-        const char *line;
-        size_t used;
-    } cases[] = {
-        {"NOOP\r\nQUIT\r\n", 12, 100, CQ_OK, "NOOP", 6},
-        {"NOOP\nQUIT", 9, 100, CQ_OK, "NOOP", 5},
-        {"NOOP", 4, 100, CQ_E_AGAIN, NULL, 0},
-        {"", 0, 100, CQ_E_AGAIN, NULL, 0},
-        {"1234\r\n", 6, 6, CQ_OK, "1234", 6},
-        {"12345\r\n", 7, 6, CQ_E_LIMIT, NULL, 0},
-        {"123456", 6, 6, CQ_E_LIMIT, NULL, 0},
-        {"a\0b\r\n", 5, 100, CQ_E_PROTO, "", 5},
-        {"a\rb\r\n", 5, 100, CQ_E_PROTO, "", 5},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct cq_slice line;
-        size_t used = 0;
-        assert_int_equal(smtp_line(cq_slice_of(cases[i].in, cases[i].len), cases[i].max, &line, &used), cases[i].rc);
-        assert_int_equal(used, cases[i].used);
-        if (cases[i].rc == CQ_OK)
-            assert_slice(line, cases[i].line);
-    }
-}
-
 static void mail_parameters_are_known_or_named(void **state)
 {
     (void)state;
@@ -114,7 +84,6 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines_end_where_they_should),
         cmocka_unit_test(mail_parameters_are_known_or_named),
         cmocka_unit_test(recipients_have_no_parameters_and_are_never_null),
         cmocka_unit_test(verbs_are_split_from_what_follows),

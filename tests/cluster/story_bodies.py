@@ -6,6 +6,7 @@ import random
 import re
 
 from imap import Imap, Lost, Refused
+from waiting import LONG, eventually, until
 
 HIT = 'result="hit"'
 PARTS = ["[]", "[]<0.1>", "[]<0.65536>", "[]<65536.65536>", "[]<524287.2>", "[]<1000000.300000>", "[]<99999999.5>", "[HEADER]",
@@ -66,20 +67,25 @@ def after_expunge(cluster, tally, warm):
     read(warm, "1:3 (BODY.PEEK[])")
     other.command("UID STORE 2 +FLAGS (\\Deleted)")
     other.command("EXPUNGE")
-    got = read(warm, "1:3 (BODY.PEEK[])")
-    tally.check("a message that was expunged at another front-end is not given from memory",
-                [re.search(rb"UID (\d+)", p[0]).group(1) for p in got if len(p) > 1] == [b"1", b"3"], str([p[0] for p in got]))
+
+    def given():
+        return [re.search(rb"UID (\d+)", p[0]).group(1) for p in read(warm, "1:3 (BODY.PEEK[])") if len(p) > 1]
+    # A session that has not been told may have it as long as the shard has its octets; memory would have it for ever.
+    got = eventually(given, lambda got: got == [b"1", b"3"])
+    tally.check("a message that was expunged at another front-end is not given from memory", got == [b"1", b"3"], str(got))
     other.close()
 
 
 def after_removal(cluster, tally, warm, sent):
     """The same address is another account then."""
     cluster.ctl("account", "remove", "memory@example.test")
-    try:
-        got = read(warm, "1 (BODY.PEEK[])")
-        tally.check("a session of an account that was removed reads nothing", not any(len(p) > 1 for p in got), str(got)[:200])
-    except (Lost, Refused) as e:  # the session was ended, which is as good
-        tally.check("a session of an account that was removed reads nothing", True, repr(e))
+
+    def reads_nothing():
+        try:
+            return not any(len(p) > 1 for p in read(warm, "1 (BODY.PEEK[])"))
+        except (Lost, Refused):  # the session was ended, which is as good
+            return True
+    tally.check("a session of an account that was removed reads nothing soon", until(LONG, reads_nothing) is not None)
     cluster.add_account("memory@example.test", "memory-secret-2")
     imap = session(cluster, "memory@example.test", "memory-secret-2", 0)
     tally.check("who gets the address next finds no message", not read(imap, "1:* (BODY.PEEK[])"))

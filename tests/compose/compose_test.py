@@ -73,7 +73,7 @@ def image(tally, options):
 
 # ---- All of it running ----
 
-def wait(what, condition, seconds=120):
+def wait(what, condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -104,10 +104,10 @@ def check_settings(containers, tally):
 
 def mail_goes_through(containers, tally):
     trust = ssl.create_default_context(cafile=containers.path("volumes", "etc", "certs", "public-ca.pem"))
-    with smtplib.SMTP_SSL("localhost", 10465, timeout=30, context=trust) as smtp:
+    with smtplib.SMTP_SSL("localhost", 10465, timeout=120, context=trust) as smtp:
         smtp.login(ADDRESS, PASSWORD)
         smtp.sendmail(ADDRESS, [ADDRESS], f"From: {ADDRESS}\r\nTo: {ADDRESS}\r\nSubject: contained\r\n\r\nText.\r\n")
-    imap = Imap(11993, trust)
+    imap = Imap(11993, trust, timeout=120)
     imap.login(ADDRESS, PASSWORD)
     imap.command('SELECT "INBOX"')
     untagged, _ = imap.command("FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
@@ -130,7 +130,7 @@ def all_three_are_used(containers, tally):
         return any(re.search(r"^chasqui_events_produced_total\{[^}]*acknowledged[^}]*\} [1-9]", metrics(containers, n), re.M)
                    for n in ("storage-a", "storage-b", "storage-c"))
     try:
-        wait("events", delivered, 60)
+        wait("events", delivered)
         ok = True
     except RuntimeError:
         ok = False

@@ -180,7 +180,7 @@ class Containers:
         while True:
             client, _ = listener.accept()
             try:
-                server = socket.create_connection(where, 10)
+                server = socket.create_connection(where, 60)
             except OSError:
                 client.close()
                 continue
@@ -205,7 +205,7 @@ class Containers:
         sh(*inside, "ip", "addr", "add", self.address[name] + "/24", "dev", f"w{number}")
         sh(*inside, "ip", "link", "set", f"w{number}", "up")
 
-    def run(self, name, arguments=None, stdin="", timeout=120):
+    def run(self, name, arguments=None, stdin="", timeout=300):
         """A container that ends; its output. Raises unless it ended well."""
         process = self.start(name, arguments, stdin)
         code = process.wait(timeout)
@@ -228,7 +228,7 @@ class Containers:
                     self.start(name)
                     waiting.remove(name)
                     if any(s.get("depends_on", {}).get(name, {}).get("condition") == "service_completed_successfully" for s in self.services.values()):
-                        if self.running[name].wait(120) != 0:
+                        if self.running[name].wait(300) != 0:
                             raise RuntimeError(f"{name}: {self.log(name)[-2000:]}")
 
     def healthy(self, name):

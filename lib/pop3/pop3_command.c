@@ -35,44 +35,54 @@ static void line_ended(struct pop3_stuffer *s)
     if (s->blank)
         s->in_body = true;
     s->line_start = s->blank = true;
+    s->cr = false;
     if (s->limited && s->in_body && !s->lines_left)
         s->done = true;
 }
 
-static void add_newline(struct pop3_stuffer *s, struct cq_buf *out)
+/* Octets of a line, without its LF. */
+static void line_goes_on(struct pop3_stuffer *s, struct cq_slice text)
 {
-    if (!s->cr)
-        cq_buf_byte(out, '\r');
-    cq_buf_byte(out, '\n');
-    s->cr = false;
-    line_ended(s);
+    s->cr = text.data[text.len - 1] == '\r';
+    if (text.len > 1 || !s->cr || !s->line_start)
+        s->blank = false; /* anything but one CR */
+    s->line_start = false;
+}
+
+/* What goes out as it is, is copied in one go: up to an octet that must stand before the rest. */
+static void insert(struct cq_buf *out, struct cq_slice piece, size_t *from, size_t at, uint8_t octet)
+{
+    cq_buf_slice_add(out, cq_slice_sub(piece, *from, at - *from));
+    cq_buf_byte(out, octet);
+    *from = at;
 }
 
 void pop3_stuff(struct pop3_stuffer *s, struct cq_slice piece, struct cq_buf *out)
 {
-    while (piece.len && !s->done) {
-        size_t len = cq_slice_find(piece, '\n');
-        struct cq_slice text = cq_slice_sub(piece, 0, len);
-        if (text.len) {
-            if (s->line_start && text.data[0] == '.')
-                cq_buf_byte(out, '.');
-            cq_buf_slice_add(out, text);
-            bool ends_with_cr = text.data[text.len - 1] == '\r';
-            if (text.len > 1 || !ends_with_cr || !s->line_start)
-                s->blank = false; /* anything but one CR */
-            s->line_start = false;
-            s->cr = ends_with_cr;
-        }
-        if (len < piece.len)
-            add_newline(s, out);
-        piece = cq_slice_skip(piece, len < piece.len ? len + 1 : len);
+    size_t from = 0, at = 0;
+    while (at < piece.len && !s->done) {
+        size_t len = cq_slice_find(cq_slice_skip(piece, at), '\n');
+        if (s->line_start && piece.data[at] == '.')
+            insert(out, piece, &from, at, '.');
+        if (len)
+            line_goes_on(s, cq_slice_sub(piece, at, len));
+        at += len;
+        if (at == piece.len)
+            break;
+        if (!s->cr)
+            insert(out, piece, &from, at, '\r');
+        line_ended(s);
+        at++;
     }
+    cq_buf_slice_add(out, cq_slice_sub(piece, from, at - from));
 }
 
 void pop3_stuff_end(struct pop3_stuffer *s, struct cq_buf *out)
 {
+    if (!s->line_start && !s->cr)
+        cq_buf_byte(out, '\r');
     if (!s->line_start)
-        add_newline(s, out);
+        cq_buf_byte(out, '\n');
     cq_buf_add(out, ".\r\n", 3);
 }
 

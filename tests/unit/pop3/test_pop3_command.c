@@ -26,6 +26,7 @@ static void dots_are_doubled_and_lines_end_with_crlf(void **state)
     stuffed_is(".\r\n..\r\n", false, 0, "..\r\n...\r\n.\r\n");
     stuffed_is("a.b\r\n.c", false, 0, "a.b\r\n..c\r\n.\r\n");
     stuffed_is("a\nb\n", false, 0, "a\r\nb\r\n.\r\n");
+    stuffed_is("a\rb\n.\n\r\n\r", false, 0, "a\rb\r\n..\r\n\r\n\r\n.\r\n");
     stuffed_is("a\r\n.\r\nQUIT\r\n", false, 0, "a\r\n..\r\nQUIT\r\n.\r\n");
 }
 

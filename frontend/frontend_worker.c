@@ -192,6 +192,7 @@ static void close_quota(struct frontend_worker *worker)
 {
     struct quota_client *quota = worker->front.quota;
     worker->front.quota = NULL;
+    quota_client_leave(quota);
     rpc_client_free(&worker->quota_rpc);
     for (int i = 0; i < 10; i++)
         io_loop_turn(worker->front.loop, false);

@@ -588,14 +588,22 @@ enum cq_rc quota_client_new(const struct quota_client_config *config, struct quo
     return rc;
 }
 
+void quota_client_leave(struct quota_client *client)
+{
+    if (!client)
+        return;
+    if (client->renewing)
+        rpc_call_cancel(&client->renewing);
+    io_timer_stop(&client->renew);
+    client->config.rpc = NULL;
+}
+
 void quota_client_free(struct quota_client **client)
 {
     struct quota_client *c = *client;
     if (!c)
         return;
-    if (c->renewing)
-        rpc_call_cancel(&c->renewing);
-    io_timer_stop(&c->renew);
+    quota_client_leave(c);
     cq_list_each_safe (&c->held_list, node)
         drop_held(c, cq_list_entry(node, struct held, link));
     rate_table_free(&c->rates);

@@ -30,6 +30,8 @@ struct quota_client_config {
 /* CQ_E_CONFIG: an exempt network is none. */
 enum cq_rc quota_client_new(const struct quota_client_config *config, struct quota_client **client_r,
                             struct cq_err *err);
+/* Before config.rpc goes: it is not used any more, and what is asked from now on is decided here. NULL is fine. */
+void quota_client_leave(struct quota_client *client);
 void quota_client_free(struct quota_client **client);
 
 /* ---- Log-ins. On a fiber (auth_allowed suspends). ---- */

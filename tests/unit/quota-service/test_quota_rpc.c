@@ -278,6 +278,31 @@ static void a_service_that_is_away_stops_nobody(void **state)
     fx_run(away, NULL);
 }
 
+static void leaving(void *arg)
+{
+    (void)arg;
+    open_all();
+    assert_int_equal(begin(0, 7), CQ_OK);
+    quota_client_leave(workers[0]);
+    fx_client_free(&links[0]);
+    int64_t before = decided_locally(QUOTA_SESSIONS_ACCOUNT);
+    assert_int_equal(begin(0, 8), CQ_OK);
+    assert_int_equal(decided_locally(QUOTA_SESSIONS_ACCOUNT), before + 1);
+    quota_session_end(workers[0], 7);
+    io_fiber_sleep(60); /* in which three renewals would have come */
+    quota_client_free(&workers[0]);
+    quota_client_free(&workers[1]);
+    fx_client_free(&links[1]);
+    fx_server_free(&server);
+    close_service();
+}
+
+static void who_has_left_its_link_asks_and_renews_nothing_there(void **state)
+{
+    (void)state;
+    fx_run(leaving, NULL);
+}
+
 /* ---- Access and bad messages ---- */
 
 static void wrong_roles(void *arg)
@@ -364,6 +389,7 @@ int main(void)
         TEST(counts_come_back_after_the_service_lost_them),
         TEST(many_counts_come_back_in_several_messages),
         TEST(a_service_that_is_away_stops_nobody),
+        TEST(who_has_left_its_link_asks_and_renews_nothing_there),
         TEST(only_front_ends_are_answered),
         TEST(malformed_messages_are_refused),
     };

@@ -19,10 +19,14 @@ running() {
         tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$dir/conf/$1.yaml"
 }
 
+# They fill the cores of this machine together: one that wakes does not interrupt another one of them (sched(7)).
+scheduling=(chrt --batch 0)
+"${scheduling[@]}" true 2>/dev/null || scheduling=()
+
 start_process() {
     local name=$1
     running "$name" && return 0
-    setsid "$bin/$(program_of "$name")" --config "$dir/conf/$name.yaml" >>"$dir/logs/$name.log" 2>&1 </dev/null &
+    setsid "${scheduling[@]}" "$bin/$(program_of "$name")" --config "$dir/conf/$name.yaml" >>"$dir/logs/$name.log" 2>&1 </dev/null &
     echo $! >"$dir/run/$name.pid"
     disown
 }
